@@ -1,0 +1,1 @@
+"""Published results, measured again with gdjax: `python -m experiments`."""

@@ -1,0 +1,64 @@
+"""Checks of scalar arguments at the door; a traced value passes, since it has no value yet."""
+
+import operator
+from typing import Any
+
+import jax
+import jax.core
+import jax.numpy as jnp
+import numpy as np
+
+
+def is_concrete(value: Any) -> bool:
+    """Return whether the value is known now, outside of any trace."""
+    return not isinstance(value, jax.core.Tracer)
+
+
+def dtype(value: Any) -> Any:
+    """Return the dtype of an array, a tracer, a random key or a scalar; object if it is neither."""
+    return value.dtype if hasattr(value, "dtype") else np.asarray(value).dtype
+
+
+def finite_scalar(name: str, value: Any) -> Any:
+    """Return `value` if it is a finite real scalar, else raise naming the argument."""
+    real = jnp.issubdtype(dtype(value), jnp.integer) or jnp.issubdtype(dtype(value), jnp.floating)
+    if np.shape(value) != () or not real:
+        raise TypeError(f"{name}: expected a real scalar, got {value!r}")
+    if is_concrete(value) and not np.isfinite(value):
+        raise ValueError(f"{name}: expected a finite number, got {value!r}")
+    return value
+
+
+def tolerance(name: str, value: Any) -> Any:
+    """Return `value` if it is None or a finite scalar of at least 0, else raise naming it."""
+    if value is None:
+        return None
+    finite_scalar(name, value)
+    if is_concrete(value) and value < 0:
+        raise ValueError(f"{name}: expected a number of at least 0, got {value!r}")
+    return value
+
+
+def whole_number(name: str, value: Any, least: int) -> int:
+    """Return `value` as an int of at least `least`, else raise naming the argument."""
+    try:
+        number = operator.index(value)
+    except TypeError:
+        raise TypeError(f"{name}: expected a whole number, got {value!r}") from None
+    if isinstance(value, (bool, np.bool_)) or number < least:
+        raise ValueError(f"{name}: expected a whole number of at least {least}, got {value!r}")
+    return number
+
+
+def function(name: str, value: Any) -> Any:
+    """Return `value` if it can be called and hashed, as a static argument must, else raise."""
+    if not callable(value):
+        raise TypeError(f"{name}: expected a function, got {value!r}")
+    try:
+        hash(value)
+    except TypeError:
+        raise TypeError(
+            f"{name}: {type(value).__name__} can be called but not hashed, so its compiled loop "
+            "could not be found again; pass a function, or give the class a hash"
+        ) from None
+    return value

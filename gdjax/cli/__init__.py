@@ -1,0 +1,3 @@
+"""The command line: `gdjax basins`, `gdjax descend`, `gdjax list`."""
+
+from gdjax.cli.main import main as main

@@ -1,0 +1,93 @@
+"""`gdjax basins`: the map of a landscape's basins."""
+
+import argparse
+import json
+from typing import Any
+
+import numpy as np
+
+from gdjax import landscapes, plot
+from gdjax.basins import Basins, fractions, map_basins
+from gdjax.cli.optimizers import optimizer_named
+from gdjax.cli.picture import write_picture
+from gdjax.cli.table import point, table
+from gdjax.descent import Descent, Status
+from gdjax.sweeps import Runs, grid, sweep
+
+
+def basins(options: argparse.Namespace) -> None:
+    """Map the basins, print the table and write the picture."""
+    landscape = landscapes.get(options.name)
+    optimizer = optimizer_named(options.optimizer)
+    rate = landscape.learning_rate if options.learning_rate is None else options.learning_rate
+    side = options.resolution
+    runs = sweep(
+        lambda start: Descent(landscape, start, optimizer(rate), max_steps=options.steps),
+        start=grid(**{name: (*bounds, side) for name, bounds in zip("xy", landscape.domain)}),
+    )
+    mapped = map_basins(runs)
+    picture = options.out or f"basins-{landscape.name}.png"
+    title = f"{landscape.name}, {options.optimizer}, learning rate {rate:g}"
+    write_picture(plot.basin_map(mapped), title, picture)
+    found = _found(mapped, runs)
+    if options.json:
+        settings = {
+            "landscape": landscape.name,
+            "domain": landscape.domain,
+            "optimizer": options.optimizer,
+            "learning_rate": rate,
+            "starts": list(runs.shape),
+            "max_steps": options.steps,
+        }
+        print(json.dumps(settings | found | {"picture": picture}, indent=2))
+        return
+    domain = " x ".join(f"[{low:g}, {high:g}]" for low, high in landscape.domain)
+    starts = " x ".join(map(str, runs.shape))
+    print(f"{landscape.name} on {domain}: {starts} starts, {options.optimizer}({rate:g})\n")
+    print(_table(found))
+    print(f"\npicture: {picture}")
+
+
+def _found(mapped: Basins, runs: Runs) -> dict[str, Any]:
+    shares = fractions(mapped.labels)
+    rows = []
+    for label, share, low, high in zip(*map(np.ndarray.tolist, shares)):
+        row: dict[str, Any] = {"label": label, "share": share, "low": low, "high": high}
+        if label >= 0:
+            row["minimum"] = [float(mapped.attractors.params[name][label]) for name in "xy"]
+            row["loss"] = float(mapped.attractors.loss[label])
+            row["loss_error"] = float(mapped.attractors.loss_error[label])
+        here = mapped.labels == label
+        row["mean_steps"] = float(runs.steps[here].mean())
+        rows.append(row)
+    ended = {s.name: int((runs.status == s).sum()) for s in Status if s is not Status.RUNNING}
+    return {"minima": rows, "ended": ended}
+
+
+def _loss(row: dict[str, Any]) -> str:
+    return f"{row['loss']:.4g}" if abs(row["loss"]) > row["loss_error"] else "0"
+
+
+MOST_ROWS = 20
+
+
+def _table(found: dict[str, Any]) -> str:
+    rows = []
+    for row in found["minima"]:
+        reached = row["label"] >= 0
+        rows.append(
+            [
+                str(row["label"]) if reached else "-",
+                point(row["minimum"]) if reached else "no minimum",
+                _loss(row) if reached else "",
+                f"{100 * row['share']:.2f}%",
+                f"{100 * row['low']:.2f}-{100 * row['high']:.2f}%",
+                f"{row['mean_steps']:.1f}",
+            ]
+        )
+    header = ["label", "minimum", "loss", "share", "95% interval", "mean steps"]
+    text = table(header, rows[:MOST_ROWS])
+    if len(rows) > MOST_ROWS:
+        text += f"\n... and {len(rows) - MOST_ROWS} more: --json prints all"
+    ended = ", ".join(f"{count:,} {name}" for name, count in found["ended"].items() if count)
+    return f"{text}\n\nended: {ended}"

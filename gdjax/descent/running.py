@@ -1,0 +1,189 @@
+"""A whole run: the compiled loop around the step."""
+
+from math import gcd
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jax.custom_batching import custom_vmap
+
+from gdjax.descent.description import Descent, canonical, recorders, with_recorded
+from gdjax.descent.state import Result, State, Status
+from gdjax.descent.stepping import (
+    check_state,
+    first_state,
+    folds,
+    grad_norm,
+    limit,
+    next_state,
+    status,
+)
+from gdjax.record import Every, Series
+from gdjax.trees import PyTree
+
+
+def run(d: Descent, state: State | None = None) -> Result:
+    """Run a descent to its end, compiled once for each pair of loss and optimizer.
+
+    It may be called inside `jit`, `vmap` and forward-mode derivatives; with `stop=None` and a
+    Python int for `max_steps`, inside reverse-mode ones too. Lanes of a `vmap` that finish early
+    keep their end.
+
+    Args:
+      d: the descent.
+      state: where to go on, such as the state of an earlier result: with another `d.max_steps`
+        steps, and from a converged state only if `d.stop` does not hold there. The descent's own
+        start if left out. `Series` of `record` begin anew, folds go on.
+
+    Returns:
+      The result; its parameters, loss and gradient norm are the last finite ones.
+
+    Raises:
+      TypeError: the loss does not return a real floating scalar, the state is not of this
+        descent, or the optimizer's update changes the shape or dtype of its state.
+
+    >>> import gdjax, optax
+    >>> result = gdjax.run(gdjax.Descent(lambda w: (w - 2) ** 2, 0.0, optax.sgd(0.1)))
+    >>> result.status == gdjax.Status.CONVERGED, round(float(result.params), 3)
+    (Array(True, dtype=bool), 2.0)
+    """
+    return _run(canonical(d), state)
+
+
+@jax.jit
+def _run(d: Descent, state: State | None) -> Result:
+    if state is None:
+        return execute(d, first_state(d))
+    check_state(d, state)
+    return execute(d, reopened(d, state))
+
+
+def reopened(d: Descent, state: State) -> State:
+    """Return the state with a new budget; what diverged stays DIVERGED."""
+    state = state._replace(limit=limit(d, state.step))
+    diverged = state.status == Status.DIVERGED
+    return state._replace(status=jnp.where(diverged, state.status, status(d, state)))
+
+
+def execute(d: Descent, state: State) -> Result:
+    """Return the result of a canonical descent from a state on."""
+    state, histories = _with_histories(d, state)
+    history, memory = iter(histories), iter(zip(folds(d), state.folds))
+    recorded = []
+    for recorder in recorders(d.record):
+        if isinstance(recorder, Every):
+            recorded.append(next(history))
+        else:
+            fold, accumulated = next(memory)
+            recorded.append(fold.finish(accumulated))
+    return Result(
+        params=state.params,
+        loss=state.loss,
+        grad_norm=grad_norm(state),
+        steps=state.step,
+        status=state.status,
+        record=with_recorded(d.record, recorded),
+        state=state,
+    )
+
+
+def _with_histories(d: Descent, state: State) -> tuple[State, list[Series]]:
+    every = [recorder for recorder in recorders(d.record) if isinstance(recorder, Every)]
+    if not every:
+        return _advanced(d, state, d.max_steps), []
+    assert isinstance(d.max_steps, int)
+    max_steps, stride = d.max_steps, gcd(*(recorder.period for recorder in every))
+    chunks = _ceil_div(max_steps, stride)
+
+    # The histories are written between chunks, in a row that all lanes of a `vmap` share, and are
+    # never part of a loop whose lanes end apart: there each step would copy them.
+    def chunk(done: jax.Array, carry: tuple) -> tuple:
+        state, histories = carry
+        state = _advanced(d, state, stride)
+        steps = jnp.minimum((done + 1) * stride, max_steps)
+        return state, [_written(r, h, steps, state, d) for r, h in zip(every, histories)]
+
+    carry = state, [_empty(recorder, state, max_steps) for recorder in every]
+    if d.stop is None:
+        return lax.fori_loop(0, chunks, chunk, carry)
+
+    done, (state, histories) = lax.while_loop(
+        lambda carry: (carry[0] < chunks) & _any(carry[1][0].status == Status.RUNNING),
+        lambda carry: (carry[0] + 1, chunk(*carry)),
+        (jnp.zeros((), jnp.int32), carry),
+    )
+    return state, [_filled(r, h, done * stride, state) for r, h in zip(every, histories)]
+
+
+def _ceil_div(dividend, divisor):
+    return -(-dividend // divisor)
+
+
+def _entry(recorder: Every, state: State) -> Series:
+    return Series(state.step, recorder.of(state))
+
+
+def _empty(recorder: Every, state: State, max_steps: int) -> Series:
+    rows = _ceil_div(max_steps, recorder.period) + 1
+    return jax.tree.map(
+        lambda leaf: jnp.zeros((rows, *jnp.shape(leaf)), jnp.result_type(leaf)).at[0].set(leaf),
+        _entry(recorder, state),
+    )
+
+
+def _written(
+    recorder: Every, history: Series, steps: jax.Array, state: State, d: Descent
+) -> Series:
+    def write(history: Series) -> Series:
+        return jax.tree.map(
+            lambda rows, leaf: lax.dynamic_update_index_in_dim(
+                rows, leaf, _ceil_div(steps, recorder.period), 0
+            ),
+            history,
+            _entry(recorder, state),
+        )
+
+    due = (steps % recorder.period == 0) | (steps == d.max_steps)
+    return lax.cond(due, write, lambda history: history, history)
+
+
+def _filled(recorder: Every, history: Series, steps: jax.Array, state: State) -> Series:
+    """Return the history with the end of the run in every row after `steps`."""
+
+    def fill(rows: jax.Array, leaf: jax.Array) -> jax.Array:
+        number = jnp.arange(len(rows)).reshape(-1, *[1] * (rows.ndim - 1))
+        return jnp.where(number * recorder.period >= steps, leaf, rows)
+
+    return jax.tree.map(fill, history, _entry(recorder, state))
+
+
+def _advanced(d: Descent, state: State, steps: int | jax.Array) -> State:
+    """Return the state at most `steps` steps later, fewer where the run finishes before."""
+    if d.stop is None and isinstance(steps, int):  # a known length: reverse mode can go through
+        return lax.fori_loop(0, steps, lambda _, state: next_state(d, state), state)
+
+    def unfinished(carry: tuple[jax.Array, State]) -> jax.Array:
+        taken, state = carry
+        return (taken < steps) & _any(state.status == Status.RUNNING)
+
+    def body(carry: tuple[jax.Array, State]) -> tuple[jax.Array, State]:
+        taken, state = carry
+        return taken + 1, next_state(d, state)
+
+    return lax.while_loop(unfinished, body, (jnp.zeros((), jnp.int32), state))[1]
+
+
+@custom_vmap
+def _any(running: jax.Array) -> jax.Array:
+    """Return whether any lane of the surrounding `vmap`s is running: one answer for all.
+
+    With a test of its own for each lane, JAX would copy the whole carry of every loop around it
+    at each step, to freeze the lanes that are done; `next_state` freezes them already.
+    """
+    return running
+
+
+@_any.def_vmap
+def _any_of_lanes(lanes: int, batched: Any, running: PyTree) -> tuple[jax.Array, bool]:
+    return _any(jnp.any(running, axis=0)), False

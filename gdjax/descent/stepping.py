@@ -1,0 +1,221 @@
+"""One step of a descent: a pure function from state to state."""
+
+import inspect
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from gdjax.descent.description import INT32_MAX, Descent, canonical, recorders
+from gdjax.descent.state import State, Status
+from gdjax.losses import value, value_and_ascent
+from gdjax.record import Fold
+from gdjax.stop import Condition
+from gdjax.trees import all_finite, computed_once, max_abs, strongly_typed
+
+
+class _Never(Condition):
+    def holds(self, memory: Any, point: Any) -> jax.Array:
+        return jnp.zeros((), bool)
+
+
+def condition(d: Descent) -> Condition:
+    """Return the descent's stopping condition; one that never holds where there is none."""
+    return _Never() if d.stop is None else d.stop
+
+
+def folds(d: Descent) -> list[Fold]:
+    """Return the descent's folds, in tree order."""
+    return [recorder for recorder in recorders(d.record) if isinstance(recorder, Fold)]
+
+
+def status(d: Descent, state: State) -> jax.Array:
+    """Return how a run stands whose loss, gradient and parameters are finite."""
+    stopped = condition(d).holds(state.stop_memory, state)
+    out_of_steps = jnp.where(state.step >= state.limit, Status.STEP_LIMIT, Status.RUNNING)
+    return jnp.where(stopped, Status.CONVERGED, out_of_steps).astype(jnp.int8)
+
+
+def limit(d: Descent, step: jax.Array) -> jax.Array:
+    """Return the step at which a budget of `d.max_steps` from `step` on is used up."""
+    budget = jnp.asarray(d.max_steps, jnp.int32)
+    return step + jnp.minimum(budget, INT32_MAX - step)  # the sum must not wrap around
+
+
+def first_state(d: Descent) -> State:
+    """Return the state at the start of a canonical descent."""
+    loss, grad = value_and_ascent(d.loss, d.params, d.args)
+    step = jnp.zeros((), jnp.int32)
+    state = State(
+        params=d.params,
+        opt_state=strongly_typed(d.optimizer.init(d.params)),
+        loss=loss,
+        grad=grad,
+        step=step,
+        key=d.key,
+        status=jnp.zeros((), jnp.int8),
+        limit=limit(d, step),
+        stop_memory=(),
+        folds=[],
+    )
+    state = state._replace(
+        stop_memory=condition(d).init(state), folds=[fold.init(state) for fold in folds(d)]
+    )
+    finite = jnp.isfinite(loss) & all_finite(grad) & all_finite(d.params)
+    diverged = jnp.asarray(Status.DIVERGED, jnp.int8)
+    return state._replace(status=jnp.where(finite, status(d, state), diverged))
+
+
+def next_state(d: Descent, state: State) -> State:
+    """Return the state after one more update of a canonical descent; a finished one unchanged.
+
+    An update whose loss, gradient or parameters are not finite is taken back: the state keeps what
+    was finite, and is DIVERGED.
+    """
+    updates, opt_state = d.optimizer.update(
+        state.grad, state.opt_state, state.params, **_extra_args(d, state)
+    )
+    params = optax.apply_updates(state.params, updates)
+    loss, grad = value_and_ascent(d.loss, params, d.args)
+    loss = computed_once(loss)
+    after = state._replace(
+        params=params,
+        opt_state=strongly_typed(opt_state),
+        loss=loss,
+        grad=grad,
+        step=state.step + 1,
+    )
+    after = after._replace(
+        stop_memory=condition(d).update(state.stop_memory, state, after),
+        folds=[fold.update(memory, after) for fold, memory in zip(folds(d), state.folds)],
+    )
+    after = after._replace(status=status(d, after))
+    require_same_types("optimizer: a step must not change the types of the state; ", after, state)
+    running = state.status == Status.RUNNING
+    finite = jnp.isfinite(loss) & all_finite(grad) & all_finite(params)
+    # Else a lane at the edge of overflow could take one half of the step and refuse the other.
+    finite = computed_once(finite)
+    diverged = jnp.where(running, Status.DIVERGED, state.status).astype(jnp.int8)
+    # One select both freezes a finished run and takes back an update that is not finite.
+    return jax.tree.map(
+        lambda new, old: jnp.where(running & finite, new, old),
+        after,
+        state._replace(status=diverged),
+    )
+
+
+def _extra_args(d: Descent, state: State) -> dict[str, Any]:
+    """Return what the optimizer's update takes besides gradient, state and parameters."""
+
+    # optax's line searches refuse an extra argument that `value_fn` does not take.
+    def value_fn(params, obj_fn=None, grad_fn=None):
+        return value(d.loss, params, d.args)
+
+    def grad_fn(params, _=None):
+        return value_and_ascent(d.loss, params, d.args)[1]
+
+    extra = {
+        "value": state.loss,
+        "grad": state.grad,
+        "value_fn": value_fn,
+        "obj_fn": value_fn,
+        "grad_fn": grad_fn,
+    }
+    parameters = inspect.signature(d.optimizer.update).parameters
+    takes_any = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values())
+    positional = list(parameters)[:3]  # updates, state and params, whatever they are called there
+    return {
+        name: given
+        for name, given in extra.items()
+        if name not in positional and (takes_any or name in parameters)
+    }
+
+
+@jax.jit
+def _init(d: Descent) -> State:
+    return first_state(d)
+
+
+@jax.jit
+def _step(d: Descent, state: State) -> State:
+    check_state(d, state)
+    return next_state(d, state)
+
+
+def init(d: Descent) -> State:
+    """Return the state at the start of a descent, with its loss and gradient.
+
+    Args:
+      d: the descent.
+
+    Returns:
+      The state; already CONVERGED where the stopping condition holds at the start, DIVERGED where
+      the loss, the gradient or the parameters are not finite there.
+
+    Raises:
+      TypeError: the loss does not return a real floating scalar.
+
+    >>> import gdjax, optax
+    >>> d = gdjax.Descent(lambda w: w**2, 3.0, optax.sgd(0.1))
+    >>> state = gdjax.init(d)
+    >>> float(state.loss), float(state.grad), int(state.step)
+    (9.0, 6.0, 0)
+    """
+    return _init(canonical(d))
+
+
+def step(d: Descent, state: State) -> State:
+    """Return the state after one update; a finished state comes back unchanged.
+
+    Args:
+      d: the descent.
+      state: from `init`, an earlier `step`, or a result.
+
+    Returns:
+      The next state. Where the update's loss, gradient or parameters are not finite, the state
+      before it, DIVERGED.
+
+    Raises:
+      TypeError: the loss does not return a real floating scalar, or the state's shapes and dtypes
+        are not those of this descent.
+
+    >>> import gdjax, optax
+    >>> d = gdjax.Descent(lambda w: w**2, 3.0, optax.sgd(0.25))
+    >>> state = gdjax.step(d, gdjax.init(d))
+    >>> float(state.params), int(state.step)
+    (1.5, 1)
+    """
+    return _step(canonical(d), state)
+
+
+def check_state(d: Descent, state: Any) -> None:
+    """Raise TypeError unless the state has the shapes and dtypes of this descent."""
+    if not isinstance(state, State):
+        raise TypeError(f"state: expected a gdjax.State, got {state!r}")
+    require_same_types("state", state, jax.eval_shape(first_state, d))
+
+
+def require_same_types(name: str, given: Any, expected: Any) -> None:
+    """Raise TypeError naming the first leaf of `given` that is not of the expected type."""
+    if jax.tree.structure(given) != jax.tree.structure(expected):
+        raise TypeError(
+            f"{name}: expected the structure {jax.tree.structure(expected)}, "
+            f"got {jax.tree.structure(given)}; was it made by another descent?"
+        )
+    pairs = zip(jax.tree_util.tree_leaves_with_path(given), jax.tree.leaves(expected))
+    for (path, leaf), wanted in pairs:
+        if _type(leaf) != _type(wanted):
+            raise TypeError(
+                f"{name}{jax.tree_util.keystr(path)}: expected {_type(wanted)}, as the start and "
+                f"the optimizer make it, got {_type(leaf)}"
+            )
+
+
+def _type(leaf: Any) -> str:
+    return f"{jnp.result_type(leaf)}{jnp.shape(leaf)}"
+
+
+def grad_norm(state: State) -> jax.Array:
+    """Return the largest absolute entry of the gradient, NaN if any is not finite."""
+    return jnp.where(all_finite(state.grad), max_abs(state.grad), jnp.nan)

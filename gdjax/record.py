@@ -1,0 +1,262 @@
+"""What to record of a run: histories at every n-th step, and folds over the whole trajectory.
+
+`Descent(record=...)` takes a recorder, or any pytree of them: a dict gives each its name.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from gdjax import checks
+from gdjax.trees import PyTree
+
+__all__ = ["Every", "Fold", "Series", "every", "fold", "maximum", "mean", "minimum", "variance"]
+
+# A recorder's functions see a `gdjax.State`, which lives a floor above.
+Of = Callable[[Any], PyTree]
+
+
+def _loss(state: Any) -> PyTree:
+    return state.loss
+
+
+class Series(NamedTuple):
+    """A history: what was recorded, and at which steps.
+
+    A run that ends early fills the rest with its end: same step, same values.
+    """
+
+    steps: jax.Array  # int32 [records]
+    values: PyTree  # leaves [records, ...]
+
+
+@jax.tree_util.register_static
+@dataclass(frozen=True)
+class Every:
+    """A recorder made by `every`."""
+
+    period: int
+    of: Of
+
+
+class Fold:
+    """A running statistic: made by `fold`, `mean`, `variance`, `minimum` or `maximum`.
+
+    Folds of equal functions are equal, so building one again compiles nothing again.
+    """
+
+    def init(self, state: Any) -> PyTree:
+        """Return the memory after the first state."""
+        raise NotImplementedError
+
+    def update(self, memory: PyTree, state: Any) -> PyTree:
+        """Return the memory after one more state."""
+        raise NotImplementedError
+
+    def finish(self, memory: PyTree) -> PyTree:
+        """Return what the result holds."""
+        return memory
+
+
+def every(period: int, of: Of = _loss) -> Every:
+    """Record a function of the state at the start, at every `period`-th step and at the end.
+
+    Args:
+      period: whole number of steps, at least 1.
+      of: function of the `gdjax.State` that returns any pytree of arrays; the loss if left out.
+
+    Returns:
+      A recorder; the result holds a `Series` with leaves of shape
+      `[ceil(max_steps / period) + 1, ...]`, so `max_steps` must be a Python int.
+
+    Raises:
+      TypeError: `period` is not a whole number, or `of` not a function.
+      ValueError: `period` is below 1.
+
+    >>> import gdjax, optax
+    >>> d = gdjax.Descent(lambda w: w**2, 1.0, optax.sgd(0.25), max_steps=4, stop=None,
+    ...                   record=gdjax.record.every(2, lambda state: state.params))
+    >>> series = gdjax.run(d).record
+    >>> series.steps.tolist(), series.values.tolist()
+    ([0, 2, 4], [1.0, 0.25, 0.0625])
+    """
+    return Every(checks.whole_number("period", period, least=1), checks.function("of", of))
+
+
+def fold(
+    init: Of,
+    update: Callable[[PyTree, Any], PyTree],
+    finish: Callable[[PyTree], PyTree] | None = None,
+) -> Fold:
+    """Record a running statistic of every state of the run, in constant memory.
+
+    Args:
+      init: function of the first state that returns the memory, any pytree of arrays.
+      update: function of `(memory, state)` that returns the memory after one more state: the same
+        tree, shapes and dtypes.
+      finish: function of the memory that returns what the result holds; the memory if left out.
+
+    Returns:
+      A recorder.
+
+    Raises:
+      TypeError: an argument is not a function.
+
+    >>> import gdjax, jax.numpy as jnp, optax
+    >>> longest = gdjax.record.fold(lambda state: abs(state.grad),
+    ...                             lambda memory, state: jnp.maximum(memory, abs(state.grad)))
+    >>> d = gdjax.Descent(lambda w: w**2, 3.0, optax.sgd(0.25), record={"longest": longest})
+    >>> float(gdjax.run(d).record["longest"])
+    6.0
+    """
+    checks.function("init", init)
+    checks.function("update", update)
+    return _Custom(init, update, None if finish is None else checks.function("finish", finish))
+
+
+def mean(of: Of = _loss) -> Fold:
+    """Record the mean of a function of the state over the whole run, the start included.
+
+    Args:
+      of: function of the `gdjax.State` that returns floating arrays; the loss if left out.
+
+    Returns:
+      A recorder; the result holds the mean, shaped as what `of` returns.
+
+    >>> import gdjax, optax
+    >>> d = gdjax.Descent(lambda w: w**2, 1.0, optax.sgd(0.25), max_steps=2, stop=None,
+    ...                   record=gdjax.record.mean(lambda state: state.params))
+    >>> print(f"{gdjax.run(d).record:.4f}")
+    0.5833
+    """
+    return _Mean(checks.function("of", of))
+
+
+def variance(of: Of = _loss) -> Fold:
+    """Record the population variance of a function of the state, by Welford's update.
+
+    Args:
+      of: function of the `gdjax.State` that returns real floating arrays; the loss if left out.
+
+    Returns:
+      A recorder; the result holds the variance, shaped as what `of` returns.
+
+    References:
+      Welford, Note on a method for calculating corrected sums of squares and products, 1962.
+
+    >>> import gdjax, optax
+    >>> d = gdjax.Descent(lambda w: w**2, 1.0, optax.sgd(0.25), max_steps=1, stop=None,
+    ...                   record=gdjax.record.variance(lambda state: state.params))
+    >>> float(gdjax.run(d).record)
+    0.0625
+    """
+    return _Variance(checks.function("of", of))
+
+
+def minimum(of: Of = _loss) -> Fold:
+    """Record the least value, entry by entry, of a function of the state over the whole run.
+
+    Args:
+      of: function of the `gdjax.State` that returns real arrays; the loss if left out.
+
+    Returns:
+      A recorder; the result holds the minimum, shaped as what `of` returns.
+
+    >>> import gdjax, optax
+    >>> d = gdjax.Descent(lambda w: w**2, 1.0, optax.sgd(0.75), max_steps=3, stop=None,
+    ...                   record=gdjax.record.minimum(lambda state: state.params))
+    >>> float(gdjax.run(d).record)
+    -0.5
+    """
+    return _Extreme(checks.function("of", of), jnp.minimum)
+
+
+def maximum(of: Of = _loss) -> Fold:
+    """Record the greatest value, entry by entry, of a function of the state over the whole run.
+
+    Args:
+      of: function of the `gdjax.State` that returns real arrays; the loss if left out.
+
+    Returns:
+      A recorder; the result holds the maximum, shaped as what `of` returns.
+
+    >>> import gdjax, optax
+    >>> d = gdjax.Descent(lambda w: w**2, 1.0, optax.sgd(0.75), max_steps=3, stop=None,
+    ...                   record=gdjax.record.maximum())
+    >>> float(gdjax.run(d).record)
+    1.0
+    """
+    return _Extreme(checks.function("of", of), jnp.maximum)
+
+
+class _Moments(NamedTuple):
+    seen: jax.Array  # int32 []
+    mean: PyTree
+    squares: PyTree  # sum of squared deviations from the mean
+
+    @classmethod
+    def of_one(cls, sample: PyTree) -> "_Moments":
+        return cls(jnp.ones((), jnp.int32), sample, jax.tree.map(jnp.zeros_like, sample))
+
+    def with_one_more(self, sample: PyTree) -> "_Moments":
+        seen = self.seen + 1
+        mean = jax.tree.map(lambda m, x: m + (x - m) / seen.astype(m.dtype), self.mean, sample)
+        squares = jax.tree.map(
+            lambda s, x, old, new: s + (x - old) * (x - new), self.squares, sample, self.mean, mean
+        )
+        return _Moments(seen, mean, squares)
+
+
+@jax.tree_util.register_static
+@dataclass(frozen=True)
+class _Custom(Fold):
+    first: Of
+    next: Callable[[PyTree, Any], PyTree]
+    last: Callable[[PyTree], PyTree] | None
+
+    def init(self, state: Any) -> PyTree:
+        return self.first(state)
+
+    def update(self, memory: PyTree, state: Any) -> PyTree:
+        return self.next(memory, state)
+
+    def finish(self, memory: PyTree) -> PyTree:
+        return memory if self.last is None else self.last(memory)
+
+
+@jax.tree_util.register_static
+@dataclass(frozen=True)
+class _Extreme(Fold):
+    of: Of
+    choose: Callable[[jax.Array, jax.Array], jax.Array]
+
+    def init(self, state: Any) -> PyTree:
+        return self.of(state)
+
+    def update(self, memory: PyTree, state: Any) -> PyTree:
+        return jax.tree.map(self.choose, memory, self.of(state))
+
+
+@jax.tree_util.register_static
+@dataclass(frozen=True)
+class _Mean(Fold):
+    of: Of
+
+    def init(self, state: Any) -> PyTree:
+        return _Moments.of_one(self.of(state))
+
+    def update(self, memory: PyTree, state: Any) -> PyTree:
+        return memory.with_one_more(self.of(state))
+
+    def finish(self, memory: PyTree) -> PyTree:
+        return memory.mean
+
+
+@jax.tree_util.register_static
+@dataclass(frozen=True)
+class _Variance(_Mean):
+    def finish(self, memory: PyTree) -> PyTree:
+        return jax.tree.map(lambda s: s / memory.seen.astype(s.dtype), memory.squares)

@@ -1,0 +1,112 @@
+"""What a sweep returns."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import jax
+import numpy as np
+
+from gdjax.descent import Descent
+from gdjax.sweeps.lanes import Lanes
+from gdjax.trees import PyTree
+
+if TYPE_CHECKING:
+    import xarray
+
+
+@dataclass(frozen=True, eq=False)
+class Runs:
+    """The ends of all runs of a sweep: numpy arrays, whose leading shape is that of the sweep.
+
+    Attributes:
+      params: pytree with leaves [*shape, ...], the last finite parameters.
+      loss: floating [*shape], the loss there.
+      grad_norm: floating [*shape], the largest absolute entry of the gradient there.
+      steps: int32 [*shape], the updates that led there.
+      status: int8 [*shape], a `gdjax.Status`.
+      record: what the descents recorded, leaves [*shape, ...].
+      lanes: the lane function with its axes.
+    """
+
+    params: PyTree
+    loss: np.ndarray
+    grad_norm: np.ndarray
+    steps: np.ndarray
+    status: np.ndarray
+    record: PyTree
+    lanes: Lanes
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The lengths of the dimensions, in the order of the axes."""
+        return self.lanes.shape
+
+    @property
+    def dims(self) -> tuple[str, ...]:
+        """The names of the dimensions."""
+        return self.lanes.dims
+
+    @property
+    def coords(self) -> Mapping[str, np.ndarray]:
+        """The values along each dimension, and other coordinates of the axes, by name."""
+        axes = self.lanes.axes.values()
+        return {name: values for axis in axes for name, (_, values) in axis.coords.items()}
+
+    def descent(self, *index: int) -> Descent:
+        """Return the descent of one lane, to be run or looked at alone.
+
+        Args:
+          *index: its place along each dimension.
+
+        Returns:
+          The descent; `gdjax.run` of it ends as the lane did.
+
+        Raises:
+          TypeError: there are not as many indices as dimensions.
+          IndexError: an index is out of bounds.
+
+        >>> import gdjax, optax
+        >>> runs = gdjax.sweep(lambda start: gdjax.Descent(lambda w: w**2, start, optax.sgd(0.1)),
+        ...                    start=[1.0, 2.0])
+        >>> float(runs.descent(1).params)
+        2.0
+        """
+        if len(index) != len(self.shape):
+            raise TypeError(f"index: expected one for each of {self.dims}, got {index!r}")
+        for dim, length, i in zip(self.dims, self.shape, index):
+            if not -length <= i < length:
+                raise IndexError(f"index: expected {dim} within {length}, got {i}")
+        number = np.ravel_multi_index(np.mod(index, self.shape), self.shape)
+        return self.lanes.descent(int(number))
+
+    def to_xarray(self) -> "xarray.Dataset":
+        """Return the runs as an `xarray.Dataset`, with the dimensions and coordinates by name.
+
+        Returns:
+          A dataset of `loss`, `grad_norm`, `steps`, `status`, and a variable for each leaf of
+          `params` and `record`, named after its path; axes within a leaf get dimensions of their
+          own.
+
+        Raises:
+          ModuleNotFoundError: xarray is not installed: `pip install 'gdjax[xarray]'`.
+        """
+        try:
+            import xarray
+        except ModuleNotFoundError as error:
+            raise ModuleNotFoundError(
+                "to_xarray needs xarray: pip install 'gdjax[xarray]'", name="xarray"
+            ) from error
+        variables = {}
+        for field in ("params", "loss", "grad_norm", "steps", "status", "record"):
+            for path, leaf in jax.tree_util.tree_leaves_with_path(getattr(self, field)):
+                name = "_".join([field, *map(_label, path)])
+                own = [f"{name}_dim_{i}" for i in range(leaf.ndim - len(self.shape))]
+                variables[name] = ([*self.dims, *own], leaf)
+        axes = self.lanes.axes.values()
+        coords = {name: ([dim], v) for axis in axes for name, (dim, v) in axis.coords.items()}
+        return xarray.Dataset(variables, coords)
+
+
+def _label(entry) -> str:
+    return jax.tree_util.keystr((entry,), simple=True)

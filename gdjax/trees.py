@@ -1,0 +1,144 @@
+"""Pytree helpers that jax and optax lack."""
+
+from collections.abc import Callable
+from math import prod
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jax.flatten_util import ravel_pytree
+
+PyTree = Any
+
+
+def max_abs(tree: PyTree) -> jax.Array:
+    """Return the largest absolute entry over all leaves.
+
+    Unlike a sum of squares it neither overflows nor underflows, in any dtype. Where an entry is
+    NaN the result means nothing: XLA's maximum may drop it on a CPU.
+
+    Args:
+      tree: pytree of floating or complex arrays, not all of them empty.
+
+    Returns:
+      Real scalar, in the dtype that the leaves promote to.
+
+    >>> print(max_abs({"w": jnp.array([1.0, -3.0]), "b": jnp.array(2.0)}))
+    3.0
+    """
+    peaks = [jnp.max(jnp.abs(leaf)) for leaf in jax.tree.leaves(tree) if jnp.size(leaf)]
+    widest = jnp.result_type(*peaks)
+    return jnp.max(jnp.stack([peak.astype(widest) for peak in peaks]))
+
+
+def all_finite(tree: PyTree) -> jax.Array:
+    """Return whether every entry of every leaf is finite.
+
+    Args:
+      tree: pytree of floating or complex arrays.
+
+    Returns:
+      Boolean scalar.
+
+    >>> print(all_finite({"w": jnp.array([1.0, jnp.inf])}))
+    False
+    """
+    finite = [jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(tree)]
+    return jnp.all(jnp.stack(finite))
+
+
+def computed_once(scalar: jax.Array) -> jax.Array:
+    """Return the scalar such that all that depends on it sees one value.
+
+    XLA computes a cheap value anew in each kernel that uses it, where the rounding may differ.
+
+    Args:
+      scalar: floating or boolean scalar.
+
+    Returns:
+      The same scalar.
+
+    >>> print(computed_once(jnp.array(2.5)))
+    2.5
+    """
+    if jax.__version_info__ >= (0, 12):
+        return lax.optimization_barrier(scalar)
+    # Before, XLA drops the barrier on a CPU before it forms kernels, but not a true reduction.
+    pair = jnp.where(jnp.arange(2) == 0, scalar, jnp.zeros((), scalar.dtype))
+    return jnp.any(pair) if scalar.dtype == bool else jnp.sum(pair)
+
+
+def strongly_typed(tree: PyTree) -> PyTree:
+    """Return the tree as jax arrays without weak types, so that a loop's carry keeps its type.
+
+    Args:
+      tree: pytree of arrays and Python or numpy scalars.
+
+    Returns:
+      The same tree of jax arrays; random keys come back as they are.
+
+    >>> strongly_typed(0.5).weak_type
+    False
+    """
+    return jax.tree.map(_strongly_typed, tree)
+
+
+def _strongly_typed(leaf: Any) -> jax.Array:
+    if isinstance(leaf, jax.Array) and not leaf.weak_type:
+        return leaf
+    return jnp.asarray(leaf, dtype=jnp.result_type(leaf))
+
+
+def coarsest_eps(tree: PyTree) -> float:
+    """Return the largest machine epsilon among the leaves' dtypes.
+
+    Args:
+      tree: pytree of floating or complex arrays.
+
+    Returns:
+      The epsilon, as a Python float: it is known while tracing.
+
+    >>> coarsest_eps({"w": jnp.float16(1), "b": jnp.float32(1)})
+    0.0009765625
+    """
+    return max(float(jnp.finfo(leaf.dtype).eps) for leaf in jax.tree.leaves(tree))
+
+
+def real_columns(tree: PyTree) -> np.ndarray:
+    """Return a tree of numpy arrays [rows, ...] as float64 [rows, columns], as `real_vector` would.
+
+    >>> real_columns({"w": np.ones((2, 3)), "z": np.array([1.0 + 2.0j, 3.0])}).shape
+    (2, 5)
+    """
+    columns = []
+    for leaf in jax.tree.leaves(tree):
+        rows = leaf.reshape(len(leaf), prod(leaf.shape[1:]))
+        columns += [rows.real, rows.imag] if np.iscomplexobj(rows) else [rows]
+    return np.concatenate(columns, axis=1).astype(float)
+
+
+def real_vector(tree: PyTree) -> tuple[jax.Array, Callable[[jax.Array], PyTree]]:
+    """Return the tree as one real vector, and the way back; complex entries become two.
+
+    Args:
+      tree: pytree of floating or complex arrays.
+
+    Returns:
+      The vector, and the function from such a vector to a tree of the same dtypes.
+
+    >>> vector, back = real_vector({"w": jnp.array([1.0, 2.0]), "z": jnp.array(3.0 + 4.0j)})
+    >>> vector.tolist(), back(vector)["z"].item()
+    ([1.0, 2.0, 3.0, 4.0], (3+4j))
+    """
+    leaves, structure = jax.tree.flatten(tree)
+    is_complex = [jnp.iscomplexobj(leaf) for leaf in leaves]
+    parts = [(x.real, x.imag) if c else (x,) for x, c in zip(leaves, is_complex)]
+    vector, back = ravel_pytree(parts)
+
+    def unravel(vector: jax.Array) -> PyTree:
+        joined = [lax.complex(*p) if c else p[0] for p, c in zip(back(vector), is_complex)]
+        return jax.tree.unflatten(structure, joined)
+
+    return vector, unravel

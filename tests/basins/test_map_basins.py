@@ -1,0 +1,189 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import gdjax
+from gdjax import Descent, landscapes
+
+FEW = gdjax.grid((-6, 6, 40), (-6, 6, 40))
+
+
+def mapped(loss, start, rate, tol=1e-3, **changes):
+    runs = gdjax.sweep(lambda start: Descent(loss, start, optax.sgd(rate), **changes), start=start)
+    return gdjax.map_basins(runs, tol)
+
+
+def over_domain(landscape, n=40):
+    return gdjax.grid(*((low, high, n) for low, high in landscape.domain))
+
+
+COMPLETE = [
+    "himmelblau",
+    "six_hump_camel",
+    "muller_brown",
+    "booth",
+    "styblinski_tang",
+    "double_well",
+]
+
+
+@pytest.mark.parametrize("name", COMPLETE)
+def test_attractors_are_exactly_the_known_minima(name):
+    landscape = landscapes.get(name)
+    basins = mapped(landscape, over_domain(landscape), landscape.learning_rate)
+    found = {tuple(point) for point in basins.attractors.params.round(2).tolist()}
+    known = {tuple(point) for point in landscape.minima.round(2).tolist()}
+    assert len(basins.attractors.loss) == len(landscape.minima)
+    for point in known:
+        assert min(np.abs(np.subtract(point, other)).max() for other in found) <= 0.011
+
+
+def test_every_start_is_labelled_with_the_minimum_it_reached():
+    runs = gdjax.sweep(
+        lambda start: Descent(landscapes.himmelblau, start, optax.sgd(0.01)), start=FEW
+    )
+    basins = gdjax.map_basins(runs)
+    np.testing.assert_allclose(basins.attractors.params[basins.labels], runs.params, atol=1e-3)
+
+
+def test_labels_are_sorted_by_loss():
+    camel = landscapes.six_hump_camel
+    losses = mapped(camel, over_domain(camel), camel.learning_rate).attractors.loss
+    # pairs of equal minima: sorted but for rounding
+    assert np.all(np.diff(losses) > -1e-5)
+
+
+def test_equal_losses_are_sorted_by_coordinates():
+    params = mapped(landscapes.himmelblau, FEW, 0.01).attractors.params
+    assert params[:, 0].tolist() == sorted(params[:, 0].tolist())
+
+
+@pytest.mark.parametrize("tol", [1e-4, 1e-3, 1e-2])
+@pytest.mark.parametrize("loose", [1e-3, 1e-2])
+def test_tolerances_of_map_and_run_change_no_label(tol, loose):
+    exact = mapped(landscapes.himmelblau, FEW, 0.01)
+    stop = gdjax.stop.gradient_below(loose)
+    other = mapped(landscapes.himmelblau, FEW, 0.01, tol, stop=stop)
+    np.testing.assert_array_equal(other.labels, exact.labels)
+
+
+def test_order_of_the_starts_changes_no_label():
+    starts = np.random.default_rng(0).uniform(-6, 6, (500, 2)).astype(np.float32)
+    order = np.random.default_rng(1).permutation(500)
+    straight = mapped(landscapes.himmelblau, starts, 0.01)
+    shuffled = mapped(landscapes.himmelblau, starts[order], 0.01)
+    np.testing.assert_array_equal(shuffled.labels, straight.labels[order])
+    np.testing.assert_array_equal(shuffled.attractors.params, straight.attractors.params)
+
+
+@pytest.mark.parametrize("scale", [1e-3, 1.0, 1e3])
+@pytest.mark.parametrize("height", [1e-4, 1e4])
+def test_scale_of_parameters_and_loss_changes_no_label(scale, height):
+    def scaled(x):
+        return height * landscapes.himmelblau(x / scale)
+
+    stop = gdjax.stop.gradient_below(1e-3 * height / scale)
+    starts = gdjax.grid((-6 * scale, 6 * scale, 20), (-6 * scale, 6 * scale, 20))
+    basins = mapped(scaled, starts, 0.01 * scale**2 / height, stop=stop)
+    assert len(basins.attractors.loss) == 4
+    plain = mapped(landscapes.himmelblau, gdjax.grid((-6, 6, 20), (-6, 6, 20)), 0.01)
+    assert np.mean(basins.labels == plain.labels) > 0.98  # rounding moves a few on the border
+
+
+def test_starts_on_a_line_of_symmetry_reach_a_saddle_and_get_no_label():
+    # an odd grid has starts with x = 0, which never leave it
+    basins = mapped(landscapes.double_well, gdjax.grid((-2, 2, 9), (-2, 2, 8)), 0.1)
+    assert len(basins.attractors.loss) == 4
+    assert (basins.labels[4] == -1).all()
+    assert (np.delete(basins.labels, 4, axis=0) >= 0).all()
+
+
+def test_degenerate_saddle_gets_no_label():
+    # along y = 0 from x > 0 the monkey saddle is x^3: it ends at the origin, where its Hessian is 0
+    starts = np.stack([np.linspace(0.1, 1, 50), np.zeros(50)], axis=1).astype(np.float32)
+    basins = mapped(landscapes.monkey_saddle, starts, 0.1, max_steps=100_000)
+    assert (basins.labels == -1).all()
+    assert len(basins.attractors.loss) == 0
+
+
+def test_valley_is_one_attractor():
+    def valley(p):
+        return (p["x"] ** 2 + p["y"] ** 2 - 1) ** 2  # a circle of minima
+
+    start = gdjax.grid(x=(-2, 2, 60), y=(-2, 2, 60))
+    basins = mapped(valley, start, 0.02, tol=0.1)
+    assert basins.attractors.size.tolist() == [3600]
+
+
+def test_diverged_and_unfinished_runs_get_no_label():
+    def lane(rate, budget):
+        return Descent(lambda w: w**2, 1.0, optax.sgd(rate), max_steps=budget)
+
+    runs = gdjax.sweep(lane, rate=[0.1, 1.5], budget=[3, 1000])
+    assert gdjax.map_basins(runs).labels.tolist() == [[-1, 0], [-1, -1]]
+
+
+def test_no_converged_run_at_all_gives_an_empty_map():
+    basins = mapped(landscapes.himmelblau, FEW, 0.01, max_steps=1)
+    assert (basins.labels == -1).all()
+    assert basins.attractors.params.shape == (0, 2)
+
+
+def test_starts_in_a_dict_give_attractors_in_a_dict():
+    start = gdjax.grid(x=(-6, 6, 10), y=(-6, 6, 10))
+    attractors = mapped(landscapes.himmelblau, start, 0.01).attractors
+    assert {name: leaf.shape for name, leaf in attractors.params.items()} == {"x": (4,), "y": (4,)}
+
+
+def test_complex_parameters_have_basins():
+    def loss(z):
+        return jnp.abs(z**2 + 1) ** 2  # minima at i and -i
+
+    starts = np.array([1j, 0.5 + 0.5j, -0.2 - 2j, 0.3 - 1j], np.complex64)
+    basins = mapped(loss, starts, 0.02)
+    np.testing.assert_allclose(basins.attractors.params, [-1j, 1j], atol=1e-4)
+    assert basins.labels.tolist() == [1, 1, 0, 0]
+
+
+def test_many_parameters_are_mapped_without_a_hessian():
+    well = landscapes.double_well
+    starts = np.sign(np.random.default_rng(0).normal(size=(3, 1000))).astype(np.float32) * 0.5
+    basins = mapped(well, np.concatenate([starts, starts]), 0.1)
+    assert basins.attractors.size.tolist() == [2, 2, 2]
+    assert np.isnan(basins.attractors.curvature_min).all()
+
+
+def test_curvatures_are_those_of_the_hessian_at_the_minimum():
+    basins = mapped(landscapes.quadratic(50.0), gdjax.grid((-1, 1, 4), (-1, 1, 4)), 0.02)
+    np.testing.assert_allclose(basins.attractors.curvature_min, [1.0], rtol=1e-5)
+    np.testing.assert_allclose(basins.attractors.curvature_max, [50.0], rtol=1e-5)
+
+
+def test_double_precision_polishes_to_the_known_minima(x64):
+    basins = mapped(landscapes.himmelblau, gdjax.grid((-6, 6, 10), (-6, 6, 10)), 0.01)
+    known = landscapes.himmelblau.minima
+    known = known[np.argsort(known[:, 0])]
+    np.testing.assert_allclose(basins.attractors.params, known, atol=1e-14)
+
+
+def test_swept_hyperparameters_share_the_attractors():
+    def lane(start, rate):
+        return Descent(landscapes.himmelblau, start, optax.sgd(rate))
+
+    runs = gdjax.sweep(lane, start=gdjax.grid((-6, 6, 20), (-6, 6, 20)), rate=[0.001, 0.01])
+    basins = gdjax.map_basins(runs)
+    assert basins.labels.shape == (20, 20, 2)
+    assert len(basins.attractors.loss) == 4
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_random_quadratic_has_one_basin(seed):
+    key = jax.random.key(seed)
+    root = jax.random.normal(key, (6, 6))
+    curvature = root @ root.T + 0.1 * jnp.eye(6)
+    rate = 1.0 / jnp.linalg.eigvalsh(curvature)[-1]
+    starts = gdjax.uniform(key, [(-3, 3)] * 6, 64)
+    basins = mapped(lambda w: 0.5 * w @ curvature @ w, starts, rate)
+    assert basins.attractors.size.tolist() == [64]

@@ -1,0 +1,35 @@
+from contextlib import contextmanager
+
+import jax
+import jax.monitoring
+import pytest
+
+jax.config.update("jax_numpy_rank_promotion", "raise")
+
+
+@pytest.fixture
+def x64():
+    with jax.enable_x64(True):
+        yield
+
+
+@pytest.fixture
+def no_compilation():
+    """A context in which nothing may be compiled."""
+
+    @contextmanager
+    def context():
+        compiled = []
+
+        def listen(event, duration, **details):
+            if event == "/jax/core/compile/backend_compile_duration":
+                compiled.append(details)
+
+        jax.monitoring.register_event_duration_secs_listener(listen)
+        try:
+            yield
+        finally:
+            jax.monitoring.unregister_event_duration_listener(listen)
+        assert not compiled, f"compiled: {compiled}"
+
+    return context

@@ -1,0 +1,198 @@
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from jax.extend.core import jaxprs_in_params
+
+import gdjax
+from gdjax import Descent, record
+
+HALVING = {"loss": lambda w: w**2, "params": 1.0, "optimizer": optax.sgd(0.25)}
+
+
+def halving(**changes):
+    """Return the descent w -> w / 2 from 1."""
+    return Descent(**(HALVING | {"stop": None, "max_steps": 10} | changes))
+
+
+def params(state):
+    return state.params
+
+
+def recorded(recorder, **changes):
+    return gdjax.run(halving(record=recorder, **changes)).record
+
+
+def test_every_step_has_the_start_and_the_end():
+    series = recorded(record.every(1, params))
+    assert series.steps.tolist() == list(range(11))
+    np.testing.assert_array_equal(series.values, 0.5 ** np.arange(11))
+
+
+def test_every_nth_step_has_the_end_too():
+    series = recorded(record.every(4, params))
+    assert series.steps.tolist() == [0, 4, 8, 10]
+    np.testing.assert_array_equal(series.values, 0.5 ** np.array([0.0, 4, 8, 10]))
+
+
+def test_default_is_the_loss():
+    np.testing.assert_array_equal(recorded(record.every(5)).values, 0.25 ** np.array([0.0, 5, 10]))
+
+
+def test_early_end_fills_the_rest_with_itself():
+    series = recorded(record.every(2, params), stop=gdjax.stop.gradient_below(2 * 0.5**5))
+    assert series.steps.tolist() == [0, 2, 4, 5, 5, 5]
+    np.testing.assert_array_equal(series.values, 0.5 ** np.array([0.0, 2, 4, 5, 5, 5]))
+
+
+def test_run_that_takes_no_step_is_filled_with_its_start():
+    series = recorded(record.every(2, params), stop=gdjax.stop.loss_below(2.0))
+    assert series.steps.tolist() == [0] * 6
+    np.testing.assert_array_equal(series.values, np.ones(6))
+
+
+def test_periods_may_differ():
+    series = recorded({"loss": record.every(2), "params": record.every(3, params)})
+    assert series["loss"].steps.tolist() == [0, 2, 4, 6, 8, 10]
+    assert series["params"].steps.tolist() == [0, 3, 6, 9, 10]
+    np.testing.assert_array_equal(series["params"].values, 0.5 ** np.array([0.0, 3, 6, 9, 10]))
+
+
+def test_periods_may_differ_where_the_run_ends_early():
+    stop = gdjax.stop.gradient_below(2 * 0.5**5)
+    series = recorded({"a": record.every(2, params), "b": record.every(3, params)}, stop=stop)
+    assert series["a"].steps.tolist() == [0, 2, 4, 5, 5, 5]
+    assert series["b"].steps.tolist() == [0, 3, 5, 5, 5]
+    np.testing.assert_array_equal(series["b"].values, 0.5 ** np.array([0.0, 3, 5, 5, 5]))
+
+
+def test_any_pytree_may_be_recorded():
+    series = recorded(record.every(5, lambda s: {"w": s.params, "both": (s.loss, s.grad)}))
+    assert series.values["both"][1].tolist() == [2.0, 2 * 0.5**5, 2 * 0.5**10]
+
+
+def test_period_beyond_the_budget_has_start_and_end():
+    assert recorded(record.every(100)).steps.tolist() == [0, 10]
+
+
+def test_budget_of_none_has_the_start():
+    assert recorded(record.every(3), max_steps=0).steps.tolist() == [0]
+
+
+def test_diverged_run_repeats_its_last_finite_state():
+    series = recorded(record.every(50, params), optimizer=optax.sgd(1.5), max_steps=100)
+    assert series.steps.tolist() == [0, 50, 63]
+    assert np.isfinite(series.values).all()
+
+
+def test_mean_is_over_all_states():
+    expected = np.mean(0.5 ** np.arange(11))
+    assert float(recorded(record.mean(params))) == pytest.approx(expected)
+
+
+def test_variance_is_that_of_the_population():
+    expected = np.var(0.5 ** np.arange(11))
+    assert float(recorded(record.variance(params))) == pytest.approx(expected)
+
+
+def test_minimum_and_maximum_are_over_all_states():
+    jumping = {"optimizer": optax.sgd(0.75)}  # 1, -1/2, 1/4, …
+    extremes = recorded({"low": record.minimum(params), "high": record.maximum(params)}, **jumping)
+    assert (extremes["low"], extremes["high"]) == (-0.5, 1.0)
+
+
+def test_fold_sees_every_state_in_order():
+    last_two = record.fold(
+        lambda state: (state.step, state.step), lambda memory, state: (memory[1], state.step)
+    )
+    assert [int(step) for step in recorded(last_two)] == [9, 10]
+
+
+def test_fold_is_finished_at_the_end():
+    doubled = record.fold(lambda s: s.loss, lambda memory, s: s.loss, lambda memory: 2 * memory)
+    assert recorded(doubled) == 2 * 0.25**10
+
+
+def test_fold_goes_on_when_the_run_does():
+    d = halving(record=record.mean(params), max_steps=5)
+    first = gdjax.run(d)
+    expected = np.mean(0.5 ** np.arange(11))
+    assert float(gdjax.run(d, state=first.state).record) == pytest.approx(expected)
+
+
+def test_fold_of_a_finished_run_is_left_as_it_is():
+    stopped = recorded(record.mean(params), stop=gdjax.stop.gradient_below(2 * 0.5**5))
+    assert float(stopped) == pytest.approx(np.mean(0.5 ** np.arange(6)))
+
+
+RECORD = {"every": record.every(3, params), "mean": record.mean(params)}
+
+
+def test_lanes_of_a_vmap_record_as_they_do_alone():
+    def lane(rate):
+        stop = gdjax.stop.gradient_below(0.05)
+        return gdjax.run(halving(optimizer=optax.sgd(rate), stop=stop, record=RECORD)).record
+
+    rates = jnp.array([0.1, 0.25, 0.4, 2.0])
+    alone = [jax.jit(lane)(rate) for rate in rates]
+    chex.assert_trees_all_close(
+        jax.vmap(lane)(rates), jax.tree.map(lambda *x: jnp.stack(x), *alone), rtol=1e-5
+    )
+
+
+def selected_in_loops(jaxpr, within_loop=False):
+    """Yield the shapes of all selects inside the loops of a jaxpr."""
+    for equation in jaxpr.eqns:
+        if within_loop and equation.primitive.name == "select_n":
+            yield equation.outvars[0].aval.shape
+        within = within_loop or equation.primitive.name in ("while", "scan")
+        for inner in jaxprs_in_params(equation.params):
+            yield from selected_in_loops(inner, within)
+
+
+def histories(rates, run_lanes):
+    def lane(rate):
+        optimizer, stop = optax.sgd(rate), gdjax.stop.gradient_below()
+        d = halving(optimizer=optimizer, stop=stop, max_steps=999, record=record.every(1))
+        return gdjax.run(d).record.values
+
+    return run_lanes(lane)(rates)
+
+
+def test_history_is_not_rewritten_at_every_step_under_vmap():
+    program = jax.make_jaxpr(lambda rates: histories(rates, jax.vmap))(jnp.ones(7))
+    selected = list(selected_in_loops(program.jaxpr))
+    assert (7,) in selected  # finished lanes are frozen by a select …
+    assert (7, 1000) not in selected  # … which does not touch their history
+
+
+def test_reverse_mode_goes_through_a_history():
+    def area(rate):
+        return jnp.sum(recorded(record.every(2, params), optimizer=optax.sgd(rate)).values)
+
+    # sum over k = 0, 2, …, 10 of (1 - 2 rate)^k
+    slope = sum(-2 * k * 0.5 ** (k - 1) for k in range(0, 11, 2))
+    assert float(jax.grad(area)(0.25)) == pytest.approx(slope, rel=1e-5)
+
+
+def test_recorded_step_of_a_run_that_goes_on_is_its_own():
+    d = halving(record=record.every(2), max_steps=4)
+    again = gdjax.run(d, state=gdjax.run(d).state)
+    assert again.record.steps.tolist() == [4, 6, 8]
+
+
+def test_traced_budget_has_no_length_for_a_history():
+    with pytest.raises(TypeError, match=r"^max_steps: expected a Python int"):
+        halving(record=record.every(2), max_steps=jnp.array(4))
+
+
+def test_bad_period_is_named():
+    with pytest.raises(ValueError, match=r"^period: expected a whole number of at least 1, got 0"):
+        record.every(0)
+
+
+def test_other_things_are_no_recorders():
+    with pytest.raises(TypeError, match=r"^record: expected recorders of gdjax.record"):
+        halving(record={"loss": lambda state: state.loss})

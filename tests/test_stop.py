@@ -1,0 +1,136 @@
+import jax
+import jax.numpy as jnp
+import optax
+import pytest
+
+import gdjax
+from gdjax import Descent, Status, stop
+
+
+def steps(condition, loss=lambda w: w**2, start=1.0, rate=0.25, **changes):
+    """Run w -> w / 2, unless told otherwise; return the steps it takes, None at the limit."""
+    result = gdjax.run(Descent(loss, start, optax.sgd(rate), stop=condition, **changes))
+    return None if result.status == Status.STEP_LIMIT else int(result.steps)
+
+
+def test_gradient_below_stops_at_the_first_gradient_within():
+    assert steps(stop.gradient_below(2 * 0.5**5)) == 5  # gradient after k steps: 2 (1/2)^k
+
+
+def test_gradient_below_takes_the_largest_entry_or_the_euclidean_norm():
+    loss, start = (lambda w: jnp.sum(w**2)), jnp.ones(4)  # entries 2 (1/2)^k, norm twice that
+    assert steps(stop.gradient_below(2 * 0.5**5, norm="max"), loss, start) == 5
+    assert steps(stop.gradient_below(2 * 0.5**5, norm="l2"), loss, start) == 6
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64"])
+def test_default_tolerance_is_the_square_root_of_the_dtypes_epsilon(dtype, x64):
+    start = jnp.ones((), dtype)
+    by_default = steps(stop.gradient_below(), start=start)
+    assert by_default == steps(stop.gradient_below(float(jnp.finfo(dtype).eps) ** 0.5), start=start)
+
+
+def test_default_tolerance_is_that_of_the_coarsest_dtype():
+    start = {"a": jnp.float16(1), "b": jnp.float32(1)}
+
+    def loss(p):
+        return p["a"].astype(jnp.float32) ** 2 + p["b"] ** 2
+
+    coarse = float(jnp.finfo(jnp.float16).eps) ** 0.5
+    assert steps(stop.gradient_below(), loss, start) == steps(
+        stop.gradient_below(coarse), loss, start
+    )
+
+
+def test_step_below_stops_at_the_first_short_step():
+    assert steps(stop.step_below(0.5**5)) == 5  # step k moves by (1/2)^k
+
+
+def test_step_below_never_stops_before_a_step():
+    assert steps(stop.step_below(1e3)) == 1
+
+
+def test_loss_below_stops_at_the_first_loss_within():
+    assert steps(stop.loss_below(0.25**3)) == 3
+
+
+def test_loss_below_takes_negative_values():
+    assert steps(stop.loss_below(-1.0), loss=lambda w: w, rate=0.5) == 4
+
+
+def test_loss_stalled_counts_steps_since_the_last_fall():
+    # at learning rate 1 it jumps 1, -1, 1, … : the loss never falls
+    assert steps(stop.loss_stalled(window=7), rate=1.0) == 7
+
+
+def test_loss_stalled_lets_slow_progress_add_up():
+    # falls by 0.1 a step: never by 0.25 in one, but within every three
+    slow = {"loss": lambda w: w, "start": 0.0, "rate": 0.1, "max_steps": 50}
+    assert steps(stop.loss_stalled(window=4, tol=0.25), **slow) is None
+    assert steps(stop.loss_stalled(window=2, tol=0.25), **slow) == 2
+
+
+def test_both_stop_at_the_later():
+    assert steps(stop.loss_below(0.25**3) & stop.gradient_below(2 * 0.5**5)) == 5
+
+
+def test_either_stops_at_the_sooner():
+    assert steps(stop.loss_below(0.25**3) | stop.gradient_below(2 * 0.5**5)) == 3
+
+
+def test_combinations_nest():
+    soon, late = stop.loss_below(0.25**2), stop.loss_below(0.25**6)
+    middle = stop.step_below(0.5**4)
+    assert steps((soon | late) & middle) == 4
+    assert steps(soon | (late & middle)) == 2
+
+
+def test_without_a_condition_all_steps_run():
+    result = gdjax.run(Descent(lambda w: w**2, 0.0, optax.sgd(0.25), stop=None, max_steps=9))
+    assert (result.status, result.steps) == (Status.STEP_LIMIT, 9)
+
+
+def test_without_a_condition_the_budget_may_be_traced():
+    def ended(budget):
+        d = Descent(lambda w: w**2, 1.0, optax.sgd(0.25), stop=None, max_steps=budget)
+        return gdjax.run(d).steps
+
+    assert jax.vmap(ended)(jnp.array([3, 5])).tolist() == [3, 5]
+
+
+def test_tolerance_may_be_swept_without_compiling_again(no_compilation):
+    def steps_of(tol):
+        d = Descent(lambda w: w**2, 1.0, optax.sgd(0.25), stop=stop.gradient_below(tol))
+        return gdjax.run(d).steps
+
+    swept = jax.jit(jax.vmap(steps_of))
+    assert swept(2 * 0.5 ** jnp.arange(1.0, 4.0)).tolist() == [1, 2, 3]
+    other = 2 * 0.5 ** jnp.arange(2.0, 5.0)
+    with no_compilation():
+        swept(other)
+
+
+def test_zero_tolerance_stops_only_at_a_zero_gradient():
+    assert steps(stop.gradient_below(0.0), rate=0.5) == 1
+
+
+@pytest.mark.parametrize("tol", [-1.0, float("nan"), float("inf")])
+@pytest.mark.parametrize("make", [stop.gradient_below, stop.step_below])
+def test_bad_tolerance_is_named(make, tol):
+    with pytest.raises(ValueError, match=r"^tol: expected"):
+        make(tol)
+
+
+def test_unknown_norm_is_named():
+    with pytest.raises(ValueError, match=r"^norm: expected one of \['l2', 'max'\], got 'l3'"):
+        stop.gradient_below(norm="l3")
+
+
+def test_bad_window_is_named():
+    with pytest.raises(ValueError, match=r"^window: expected a whole number of at least 1"):
+        stop.loss_stalled(0)
+
+
+def test_other_things_do_not_combine():
+    with pytest.raises(TypeError, match=r"^stop: expected a condition"):
+        stop.gradient_below() & 0.1
