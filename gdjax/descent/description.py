@@ -1,6 +1,6 @@
 """What to run: a `Descent` describes it, nothing is computed yet."""
 
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
 import jax
@@ -57,6 +57,7 @@ class Descent:
     params: PyTree
     optimizer: Any
     args: tuple = ()
+    _: KW_ONLY
     stop: Condition | None = DEFAULT_STOP
     max_steps: int | jax.Array = 10_000
     key: jax.Array | None = None

@@ -1,0 +1,23 @@
+"""`python -m experiments [NAME ...]`: measure, draw, and fail where a figure does not come out."""
+
+import sys
+from importlib import import_module
+
+EXPERIMENTS = ("himmelblau_basins",)
+
+
+def main(names: list[str]) -> int:
+    """Run the named experiments, or all, and return how many figures were outside."""
+    outside = 0
+    for name in names or EXPERIMENTS:
+        experiment = import_module(f"experiments.{name}")
+        print(f"{name}: {experiment.__doc__.splitlines()[0]}")
+        for measured in experiment.measure():
+            print(f"  {measured}")
+            outside += not measured.holds
+        experiment.draw()
+    return outside
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
