@@ -140,29 +140,6 @@ def test_escape_from_a_saddle_takes_the_logarithm_of_the_distance():
     assert gdjax.run(d).steps == 194 == np.ceil(np.log(1e8) / np.log(1.1))
 
 
-HIMMELBLAU_SHARES = {  # (3, 2), (-2.805, 3.131), (-3.779, -3.283), (3.584, -1.848)
-    0.001: [0.2496, 0.2583, 0.2433, 0.2489],
-    0.01: [0.2634, 0.2615, 0.2377, 0.2375],
-}
-
-
-@pytest.mark.parametrize("rate", HIMMELBLAU_SHARES)
-def test_himmelblaus_basins_have_their_known_shares(rate):
-    with jax.enable_x64(False):  # as everyone runs it
-        runs = gdjax.sweep(
-            lambda start: Descent(landscapes.himmelblau, start, optax.sgd(rate)),
-            start=gdjax.grid(x=(-6, 6, 400), y=(-6, 6, 400)),
-        )
-        basins = gdjax.map_basins(runs)
-    shares = gdjax.basins.fractions(basins.labels)
-    assert shares.label.tolist() == [0, 1, 2, 3]
-    by_coordinates = [2, 1, 0, 3]  # labels are sorted by the first coordinate, as losses are equal
-    np.testing.assert_allclose(shares.share[by_coordinates], HIMMELBLAU_SHARES[rate], atol=1e-3)
-    minima = basins.attractors.params
-    xs = [round(float(minima["x"][i]), 3) for i in by_coordinates]
-    assert xs == [3.0, -2.805, -3.779, 3.584]
-
-
 def test_himmelblaus_maximum_is_known():
     assert float(landscapes.himmelblau(landscapes.himmelblau.maxima[0])) == pytest.approx(
         181.6165, abs=5e-5
