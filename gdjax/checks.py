@@ -26,14 +26,14 @@ def finite_scalar(name: str, value: Any) -> Any:
         raise TypeError(f"{name}: expected a real scalar, got {value!r}")
     if is_concrete(value) and not np.isfinite(value):
         raise ValueError(f"{name}: expected a finite number, got {value!r}")
-    return value
+    return float(value) if isinstance(value, (int, float)) else value  # one type, one program
 
 
 def tolerance(name: str, value: Any) -> Any:
     """Return `value` if it is None or a finite scalar of at least 0, else raise naming it."""
     if value is None:
         return None
-    finite_scalar(name, value)
+    value = finite_scalar(name, value)
     if is_concrete(value) and value < 0:
         raise ValueError(f"{name}: expected a number of at least 0, got {value!r}")
     return value
@@ -54,11 +54,16 @@ def function(name: str, value: Any) -> Any:
     """Return `value` if it can be called and hashed, as a static argument must, else raise."""
     if not callable(value):
         raise TypeError(f"{name}: expected a function, got {value!r}")
+    return hashable(name, value)
+
+
+def hashable(name: str, value: Any) -> Any:
+    """Return `value` if it can be hashed, as a static argument must, else raise naming it."""
     try:
         hash(value)
     except TypeError:
         raise TypeError(
-            f"{name}: {type(value).__name__} can be called but not hashed, so its compiled loop "
-            "could not be found again; pass a function, or give the class a hash"
+            f"{name}: {type(value).__name__} cannot be hashed, so its compiled program could not "
+            "be found again; give the class a hash, or pass a function"
         ) from None
     return value

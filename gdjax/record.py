@@ -121,10 +121,10 @@ def mean(of: Of = _loss) -> Fold:
     """Record the mean of a function of the state over the whole run, the start included.
 
     Args:
-      of: function of the `gdjax.State` that returns floating arrays; the loss if left out.
+      of: function of the `gdjax.State` that returns arrays of numbers; the loss if left out.
 
     Returns:
-      A recorder; the result holds the mean, shaped as what `of` returns.
+      A recorder; the result holds the mean, shaped as what `of` returns, in float32 or wider.
 
     >>> import gdjax, optax
     >>> d = gdjax.Descent(lambda w: w**2, 1.0, optax.sgd(0.25), max_steps=2, stop=None,
@@ -139,10 +139,10 @@ def variance(of: Of = _loss) -> Fold:
     """Record the population variance of a function of the state, by Welford's update.
 
     Args:
-      of: function of the `gdjax.State` that returns real floating arrays; the loss if left out.
+      of: function of the `gdjax.State` that returns real arrays; the loss if left out.
 
     Returns:
-      A recorder; the result holds the variance, shaped as what `of` returns.
+      A recorder; the result holds the variance, shaped as what `of` returns, in float32 or wider.
 
     References:
       Welford, Note on a method for calculating corrected sums of squares and products, 1962.
@@ -199,15 +199,22 @@ class _Moments(NamedTuple):
 
     @classmethod
     def of_one(cls, sample: PyTree) -> "_Moments":
+        sample = jax.tree.map(_summable, sample)
         return cls(jnp.ones((), jnp.int32), sample, jax.tree.map(jnp.zeros_like, sample))
 
     def with_one_more(self, sample: PyTree) -> "_Moments":
+        sample = jax.tree.map(_summable, sample)
         seen = self.seen + 1
         mean = jax.tree.map(lambda m, x: m + (x - m) / seen.astype(m.dtype), self.mean, sample)
         squares = jax.tree.map(
             lambda s, x, old, new: s + (x - old) * (x - new), self.squares, sample, self.mean, mean
         )
         return _Moments(seen, mean, squares)
+
+
+def _summable(leaf: jax.Array) -> jax.Array:
+    # In half precision a sum over a few thousand steps would stand still.
+    return jnp.asarray(leaf, jnp.promote_types(jnp.result_type(leaf), jnp.float32))
 
 
 @jax.tree_util.register_static

@@ -9,15 +9,14 @@ from typing import Any, Protocol
 
 import jax
 import jax.numpy as jnp
-import optax
 
 from gdjax import checks
-from gdjax.trees import PyTree, coarsest_eps, max_abs
+from gdjax.trees import PyTree, coarsest_eps, euclidean, max_abs
 
 __all__ = ["Condition", "gradient_below", "loss_below", "loss_stalled", "step_below"]
 
 Scalar = Any  # A Python number, a scalar array or a tracer of one.
-NORMS = {"max": max_abs, "l2": optax.tree.norm}
+NORMS = {"max": max_abs, "l2": euclidean}
 
 
 class Point(Protocol):
@@ -64,7 +63,7 @@ def _resolved(tol: Scalar | None, point: Point) -> Scalar:
 
 
 def _check_norm(norm: str) -> str:
-    if norm not in NORMS:
+    if not isinstance(norm, str) or norm not in NORMS:
         raise ValueError(f"norm: expected one of {sorted(NORMS)}, got {norm!r}")
     return norm
 
@@ -121,6 +120,9 @@ class _StepBelow(Condition):
 
 def step_below(tol: Scalar | None = None, norm: str = "max") -> Condition:
     """Stop when the last step moved the parameters by at most `tol`; never before a first step.
+
+    With an optimizer that only collects gradients at some steps, such as `optax.MultiSteps`, the
+    first of these steps stops it: combine with `gradient_below` by `&`.
 
     Args:
       tol: scalar >= 0, in the units of the parameters; None as in `gradient_below`.
@@ -195,7 +197,8 @@ def loss_stalled(window: Scalar = 100, tol: Scalar = 0.0) -> Condition:
     """Stop when for `window` steps the loss did not fall by more than `tol`.
 
     The fall is measured from the loss at the last such fall, so slow progress adds up, and the
-    memory is two numbers, whatever the window.
+    memory is two numbers, whatever the window. With an optimizer that only collects gradients at
+    some steps, such as `optax.MultiSteps`, take a longer window than it collects.
 
     Args:
       window: whole number of steps, at least 1; it may be traced.

@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 from jax import lax
 from jax.flatten_util import ravel_pytree
 
@@ -31,6 +32,23 @@ def max_abs(tree: PyTree) -> jax.Array:
     peaks = [jnp.max(jnp.abs(leaf)) for leaf in jax.tree.leaves(tree) if jnp.size(leaf)]
     widest = jnp.result_type(*peaks)
     return jnp.max(jnp.stack([peak.astype(widest) for peak in peaks]))
+
+
+def euclidean(tree: PyTree) -> jax.Array:
+    """Return the Euclidean norm over all leaves, where squares would not fit the dtype as well.
+
+    Args:
+      tree: pytree of floating or complex arrays, not all of them empty.
+
+    Returns:
+      Real scalar.
+
+    >>> print(euclidean({"w": jnp.array([3e-30]), "b": jnp.array(4e-30)}))
+    5e-30
+    """
+    largest = max_abs(tree)
+    scale = jnp.where(largest > 0, largest, jnp.ones_like(largest))
+    return scale * optax.tree.norm(jax.tree.map(lambda leaf: leaf / scale.astype(leaf.dtype), tree))
 
 
 def all_finite(tree: PyTree) -> jax.Array:
@@ -71,24 +89,26 @@ def computed_once(scalar: jax.Array) -> jax.Array:
 
 
 def strongly_typed(tree: PyTree) -> PyTree:
-    """Return the tree as jax arrays without weak types, so that a loop's carry keeps its type.
+    """Return the tree as arrays without weak types, so that a loop's carry keeps its type.
 
     Args:
-      tree: pytree of arrays and Python or numpy scalars.
+      tree: pytree of arrays, random keys, and Python or numpy scalars.
 
     Returns:
-      The same tree of jax arrays; random keys come back as they are.
+      The same tree of jax and numpy arrays, in the dtypes that jax gives them.
 
-    >>> strongly_typed(0.5).weak_type
-    False
+    >>> strongly_typed({"rate": 0.5})["rate"].dtype
+    dtype('float32')
     """
     return jax.tree.map(_strongly_typed, tree)
 
 
-def _strongly_typed(leaf: Any) -> jax.Array:
-    if isinstance(leaf, jax.Array) and not leaf.weak_type:
-        return leaf
-    return jnp.asarray(leaf, dtype=jnp.result_type(leaf))
+def _strongly_typed(leaf: Any) -> jax.Array | np.ndarray:
+    if isinstance(leaf, jax.Array):
+        return jnp.asarray(leaf, leaf.dtype) if getattr(leaf, "weak_type", False) else leaf
+    # Much cheaper than jnp.asarray, and a program takes it as well.
+    array = np.asarray(leaf)
+    return array.astype(jax.dtypes.canonicalize_dtype(array.dtype))
 
 
 def coarsest_eps(tree: PyTree) -> float:

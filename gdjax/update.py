@@ -12,7 +12,8 @@ from gdjax.trees import PyTree, strongly_typed
 def gradient_step(loss: Loss, params: PyTree, learning_rate: PyTree, *args: PyTree) -> PyTree:
     """Take one step of gradient descent, compiled: `params - learning_rate * gradient`.
 
-    A new learning rate compiles nothing, whether it is a Python number or an array.
+    A new learning rate compiles nothing, whether it is a Python number or an array. The step is
+    computed in the dtype of each parameter.
 
     Args:
       loss: function of `(params, *args)` that returns a real floating scalar.
@@ -43,9 +44,14 @@ def gradient_step(loss: Loss, params: PyTree, learning_rate: PyTree, *args: PyTr
     """
     checks.function("loss", loss)
     params = check_params("params", params)
-    for path, rate in jax.tree_util.tree_leaves_with_path(learning_rate):
-        checks.finite_scalar("learning_rate" + jax.tree_util.keystr(path), rate)
-    learning_rate = strongly_typed(learning_rate)
+    learning_rate = strongly_typed(
+        jax.tree_util.tree_map_with_path(
+            lambda path, rate: checks.finite_scalar(
+                "learning_rate" + jax.tree_util.keystr(path), rate
+            ),
+            learning_rate,
+        )
+    )
     try:
         jax.tree.broadcast(learning_rate, params)
     except ValueError as error:
@@ -60,8 +66,7 @@ def gradient_step(loss: Loss, params: PyTree, learning_rate: PyTree, *args: PyTr
 def _gradient_step(loss, params, learning_rate, args):
     gradient = ascent_direction(loss, params, args)
     return jax.tree.map(
-        # As in optax, the arithmetic is in the promoted dtype and the result in the parameter's.
-        lambda p, rate, g: (p - rate * g).astype(p.dtype),
+        lambda p, rate, g: p - rate.astype(p.real.dtype) * g,
         params,
         jax.tree.broadcast(learning_rate, params),
         gradient,

@@ -33,6 +33,13 @@ class Unhashable:
         return w**2
 
 
+class UnhashableOptimizer:
+    __hash__ = None
+
+    def init(self, params): ...
+    def update(self, updates, state, params=None): ...
+
+
 TWO_KEYS = jax.random.split(jax.random.key(0), 2)
 CASES = {
     "vector loss": (
@@ -87,6 +94,12 @@ CASES = {
         "learning_rate: ",
     ),
     "optimizer not built": (lambda: descent(optimizer=optax.sgd), TypeError, "optimizer: "),
+    "optimizer that is a class": (lambda: descent(optimizer=dict), TypeError, "optimizer: "),
+    "optimizer without a hash": (
+        lambda: descent(optimizer=UnhashableOptimizer()),
+        TypeError,
+        "optimizer: ",
+    ),
     "args that are no tuple": (lambda: descent(args=jnp.ones(2)), TypeError, "args: "),
     "stop that is a number": (lambda: descent(stop=1e-3), TypeError, "stop: "),
     "negative tolerance": (lambda: gdjax.stop.gradient_below(-1.0), ValueError, "tol: "),

@@ -37,6 +37,22 @@ def test_every_nth_step_has_the_end_too():
     np.testing.assert_array_equal(series.values, 0.5 ** np.array([0.0, 4, 8, 10]))
 
 
+def test_end_is_recorded_apart_from_the_last_full_period_where_a_condition_stops():
+    series = recorded(record.every(4, params), stop=gdjax.stop.gradient_below(0.0))
+    assert series.steps.tolist() == [0, 4, 8, 10]
+    np.testing.assert_array_equal(series.values, 0.5 ** np.array([0.0, 4, 8, 10]))
+
+
+def test_no_step_is_computed_beyond_the_budget():
+    # beyond 3 steps the loss overflows: a derivative through that would be NaN
+    def end(rate):
+        optimizer, many = optax.sgd(rate), record.every(10)
+        d = halving(loss=lambda w: w**4, optimizer=optimizer, max_steps=3, record=many)
+        return gdjax.run(d).loss
+
+    assert np.isfinite(jax.grad(end)(1.0))
+
+
 def test_default_is_the_loss():
     np.testing.assert_array_equal(recorded(record.every(5)).values, 0.25 ** np.array([0.0, 5, 10]))
 
@@ -95,6 +111,32 @@ def test_mean_is_over_all_states():
 def test_variance_is_that_of_the_population():
     expected = np.var(0.5 ** np.arange(11))
     assert float(recorded(record.variance(params))) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_moments_of_half_precision_add_up_over_thousands_of_steps(dtype):
+    moments = {
+        "mean": record.mean(lambda s: s.step.astype(dtype) / 4096),
+        "variance": record.variance(lambda s: (s.step % 2).astype(dtype)),
+    }
+    start = jnp.zeros((), dtype)
+    got = recorded(moments, params=start, max_steps=4096)
+    assert float(got["mean"]) == pytest.approx(0.5, abs=2e-3)
+    assert float(got["variance"]) == pytest.approx(0.25, abs=1e-3)
+
+
+def test_mean_of_whole_numbers_and_booleans_is_taken():
+    got = recorded(
+        {"step": record.mean(lambda s: s.step), "late": record.mean(lambda s: s.step > 4)}
+    )
+    assert float(got["step"]) == pytest.approx(5.0)
+    assert float(got["late"]) == pytest.approx(6 / 11)
+
+
+def test_fold_that_changes_its_type_is_named():
+    changing = record.fold(lambda s: 0, lambda memory, s: memory + s.loss)
+    with pytest.raises(TypeError, match=r"^record: the memory of the folds"):
+        recorded(changing)
 
 
 def test_minimum_and_maximum_are_over_all_states():

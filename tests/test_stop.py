@@ -23,6 +23,15 @@ def test_gradient_below_takes_the_largest_entry_or_the_euclidean_norm():
     assert steps(stop.gradient_below(2 * 0.5**5, norm="l2"), loss, start) == 6
 
 
+def test_euclidean_norm_does_not_underflow_in_half_precision():
+    def loss(w):  # gradient 1e-4 in each of 4 entries, whose squares are 0 in float16
+        return 1e-4 * jnp.sum(w.astype(jnp.float32))
+
+    start = jnp.ones(4, jnp.float16)
+    assert steps(stop.gradient_below(1e-4, norm="l2"), loss, start, max_steps=3) is None
+    assert steps(stop.gradient_below(3e-4, norm="l2"), loss, start, max_steps=3) == 0
+
+
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64"])
 def test_default_tolerance_is_the_square_root_of_the_dtypes_epsilon(dtype, x64):
     start = jnp.ones((), dtype)

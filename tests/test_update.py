@@ -92,6 +92,13 @@ def test_new_learning_rates_compile_nothing():
         gdjax.gradient_step(loss, W, rate)
 
 
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32"])
+def test_step_equals_the_formula_to_the_bit(dtype):
+    w = jax.random.normal(jax.random.key(0), (1001,), dtype)
+    formula = jax.jit(lambda w: w - 0.1 * jax.grad(sum_of_squares)(w))
+    chex.assert_trees_all_equal(gdjax.gradient_step(sum_of_squares, w, 0.1), formula(w))
+
+
 def test_it_is_differentiable_in_the_learning_rate():
     def after(rate):
         return sum_of_squares(gdjax.gradient_step(sum_of_squares, W, rate))

@@ -66,11 +66,13 @@ class Descent:
     def __post_init__(self) -> None:
         checks.function("loss", self.loss)
         check_params("params", self.params)
-        if not (hasattr(self.optimizer, "init") and hasattr(self.optimizer, "update")):
+        is_optimizer = hasattr(self.optimizer, "init") and hasattr(self.optimizer, "update")
+        if isinstance(self.optimizer, type) or not is_optimizer:
             raise TypeError(
                 "optimizer: expected an optax.GradientTransformation, such as optax.sgd(0.1), "
                 f"got {self.optimizer!r}"
             )
+        checks.hashable("optimizer", self.optimizer)
         if not isinstance(self.args, tuple):
             raise TypeError(f"args: expected a tuple, got {type(self.args).__name__}")
         if self.stop is not None and not isinstance(self.stop, Condition):
@@ -164,8 +166,20 @@ def canonical(d: Any) -> Descent:
     """
     if not isinstance(d, Descent):
         raise TypeError(f"d: expected a gdjax.Descent, got {d!r}")
-    fields = vars(d) | {"params": strongly_typed(d.params)}
-    if d.stop is not None and not any(isinstance(r, Every) for r in recorders(d.record)):
-        # Where the number of steps does not shape the program, a new one compiles nothing.
-        fields["max_steps"] = jnp.asarray(d.max_steps, jnp.int32)
-    return _unchecked(**fields)
+    traced = {"params": strongly_typed(d.params), "stop": strongly_typed(d.stop)}
+    return _unchecked(**(vars(d) | traced))
+
+
+def with_traced_budget(d: Descent) -> Descent:
+    """Return the descent with its budget as an array, so that another one compiles nothing."""
+    return _unchecked(**(vars(d) | {"max_steps": strongly_typed(d.max_steps)}))
+
+
+def stripped(d: Descent) -> Descent:
+    """Return the descent without its functions: what is left is known by its types."""
+    return _unchecked(**(vars(d) | {"loss": None, "optimizer": None}))
+
+
+def completed(d: Descent, loss: Loss, optimizer: Any) -> Descent:
+    """Return a stripped descent with its functions again."""
+    return _unchecked(**(vars(d) | {"loss": loss, "optimizer": optimizer}))

@@ -8,17 +8,28 @@ import jax.numpy as jnp
 from jax import lax
 from jax.custom_batching import custom_vmap
 
-from gdjax.descent.description import Descent, canonical, recorders, with_recorded
+from gdjax.descent.description import (
+    Descent,
+    canonical,
+    recorders,
+    with_recorded,
+    with_traced_budget,
+)
+from gdjax.descent.programs import compiled
 from gdjax.descent.state import Result, State, Status
 from gdjax.descent.stepping import (
     check_state,
+    condition,
+    finite_state,
     first_state,
     folds,
     grad_norm,
     limit,
     next_state,
+    same_types,
     status,
 )
+from gdjax.losses import value_and_ascent
 from gdjax.record import Every, Series
 from gdjax.trees import PyTree
 
@@ -26,15 +37,19 @@ from gdjax.trees import PyTree
 def run(d: Descent, state: State | None = None) -> Result:
     """Run a descent to its end, compiled once for each pair of loss and optimizer.
 
-    It may be called inside `jit`, `vmap` and forward-mode derivatives; with `stop=None` and a
-    Python int for `max_steps`, inside reverse-mode ones too. Lanes of a `vmap` that finish early
-    keep their end.
+    (And for each structure, shape and dtype of the rest, and each `max_steps` where that is the
+    length of a history or, without `stop`, of the loop.) It may be called inside `jit`, `vmap` and
+    forward-mode derivatives; with `stop=None` and a Python int for `max_steps`, inside
+    reverse-mode ones too, where a run that diverged has NaN for its derivative. Lanes of a `vmap`
+    that finish early keep their end.
 
     Args:
       d: the descent.
       state: where to go on, such as the state of an earlier result: with another `d.max_steps`
-        steps, and from a converged state only if `d.stop` does not hold there. The descent's own
-        start if left out. `Series` of `record` begin anew, folds go on.
+        steps, and from a converged state only if `d.stop` does not hold there. Loss and gradient
+        are computed anew, as `d.loss` and `d.args` may be others; `Series` of `record` begin
+        anew; folds and what `stop` remembers go on, or begin anew where they are of another kind.
+        The descent's own start if left out.
 
     Returns:
       The result; its parameters, loss and gradient norm are the last finite ones.
@@ -48,22 +63,37 @@ def run(d: Descent, state: State | None = None) -> Result:
     >>> result.status == gdjax.Status.CONVERGED, round(float(result.params), 3)
     (Array(True, dtype=bool), 2.0)
     """
-    return _run(canonical(d), state)
+    d = canonical(d)
+    if d.stop is not None and not _histories(d):
+        d = with_traced_budget(d)
+    return compiled(_run, d, state)
 
 
-@jax.jit
 def _run(d: Descent, state: State | None) -> Result:
-    if state is None:
-        return execute(d, first_state(d))
-    check_state(d, state)
-    return execute(d, reopened(d, state))
+    return execute(d, first_state(d) if state is None else _reopened(d, state))
 
 
-def reopened(d: Descent, state: State) -> State:
-    """Return the state with a new budget; what diverged stays DIVERGED."""
-    state = state._replace(limit=limit(d, state.step))
-    diverged = state.status == Status.DIVERGED
-    return state._replace(status=jnp.where(diverged, state.status, status(d, state)))
+def _reopened(d: Descent, state: Any) -> State:
+    """Return the state with a new budget, as this descent sees it; what diverged stays so."""
+    if not isinstance(state, State):
+        raise TypeError(f"state: expected a gdjax.State, got {state!r}")
+    loss, grad = value_and_ascent(d.loss, state.params, d.args)
+    seen = state._replace(loss=loss, grad=grad, limit=limit(d, state.step))
+    anew = {
+        "stop_memory": condition(d).init(seen),
+        "folds": [fold.init(seen) for fold in folds(d)],
+    }
+    seen = seen._replace(
+        **{name: new for name, new in anew.items() if not same_types(getattr(state, name), new)}
+    )
+    check_state(d, seen)
+    diverged = (state.status == Status.DIVERGED) | ~finite_state(seen)
+    new_status = jnp.where(diverged, Status.DIVERGED, status(d, seen)).astype(jnp.int8)
+    return seen._replace(status=new_status)
+
+
+def _histories(d: Descent) -> list[Every]:
+    return [recorder for recorder in recorders(d.record) if isinstance(recorder, Every)]
 
 
 def execute(d: Descent, state: State) -> Result:
@@ -89,28 +119,30 @@ def execute(d: Descent, state: State) -> Result:
 
 
 def _with_histories(d: Descent, state: State) -> tuple[State, list[Series]]:
-    every = [recorder for recorder in recorders(d.record) if isinstance(recorder, Every)]
+    every = _histories(d)
     if not every:
         return _advanced(d, state, d.max_steps), []
     assert isinstance(d.max_steps, int)
     max_steps, stride = d.max_steps, gcd(*(recorder.period for recorder in every))
-    chunks = _ceil_div(max_steps, stride)
 
     # The histories are written between chunks, in a row that all lanes of a `vmap` share, and are
     # never part of a loop whose lanes end apart: there each step would copy them.
-    def chunk(done: jax.Array, carry: tuple) -> tuple:
+    def chunk(done: int | jax.Array, carry: tuple, length: int = stride) -> tuple:
         state, histories = carry
-        state = _advanced(d, state, stride)
-        steps = jnp.minimum((done + 1) * stride, max_steps)
+        state = _advanced(d, state, length)
+        steps = jnp.minimum(jnp.asarray(done * stride + length, jnp.int32), max_steps)
         return state, [_written(r, h, steps, state, d) for r, h in zip(every, histories)]
 
     carry = state, [_empty(recorder, state, max_steps) for recorder in every]
     if d.stop is None:
-        return lax.fori_loop(0, chunks, chunk, carry)
+        chunks, rest = divmod(max_steps, stride)
+        carry = lax.fori_loop(0, chunks, chunk, carry)
+        return chunk(chunks, carry, rest) if rest else carry
 
+    chunks = _ceil_div(max_steps, stride)
     done, (state, histories) = lax.while_loop(
-        lambda carry: (carry[0] < chunks) & _any(carry[1][0].status == Status.RUNNING),
-        lambda carry: (carry[0] + 1, chunk(*carry)),
+        lambda loop: (loop[0] < chunks) & _any(loop[1][0].status == Status.RUNNING),
+        lambda loop: (loop[0] + 1, chunk(*loop)),
         (jnp.zeros((), jnp.int32), carry),
     )
     return state, [_filled(r, h, done * stride, state) for r, h in zip(every, histories)]
@@ -152,8 +184,8 @@ def _filled(recorder: Every, history: Series, steps: jax.Array, state: State) ->
     """Return the history with the end of the run in every row after `steps`."""
 
     def fill(rows: jax.Array, leaf: jax.Array) -> jax.Array:
-        number = jnp.arange(len(rows)).reshape(-1, *[1] * (rows.ndim - 1))
-        return jnp.where(number * recorder.period >= steps, leaf, rows)
+        number = jnp.arange(len(rows), dtype=jnp.int32).reshape(-1, *[1] * (rows.ndim - 1))
+        return jnp.where(number * recorder.period > steps, leaf, rows)
 
     return jax.tree.map(fill, history, _entry(recorder, state))
 

@@ -7,7 +7,14 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from gdjax.descent.description import INT32_MAX, Descent, canonical, recorders
+from gdjax.descent.description import (
+    INT32_MAX,
+    Descent,
+    canonical,
+    recorders,
+    with_traced_budget,
+)
+from gdjax.descent.programs import compiled
 from gdjax.descent.state import State, Status
 from gdjax.losses import value, value_and_ascent
 from gdjax.record import Fold
@@ -62,9 +69,13 @@ def first_state(d: Descent) -> State:
     state = state._replace(
         stop_memory=condition(d).init(state), folds=[fold.init(state) for fold in folds(d)]
     )
-    finite = jnp.isfinite(loss) & all_finite(grad) & all_finite(d.params)
     diverged = jnp.asarray(Status.DIVERGED, jnp.int8)
-    return state._replace(status=jnp.where(finite, status(d, state), diverged))
+    return state._replace(status=jnp.where(finite_state(state), status(d, state), diverged))
+
+
+def finite_state(state: State) -> jax.Array:
+    """Return whether loss, gradient and parameters are all finite."""
+    return jnp.isfinite(state.loss) & all_finite(state.grad) & all_finite(state.params)
 
 
 def next_state(d: Descent, state: State) -> State:
@@ -76,12 +87,13 @@ def next_state(d: Descent, state: State) -> State:
     updates, opt_state = d.optimizer.update(
         state.grad, state.opt_state, state.params, **_extra_args(d, state)
     )
+    opt_state = strongly_typed(opt_state)
     params = optax.apply_updates(state.params, updates)
     loss, grad = value_and_ascent(d.loss, params, d.args)
     loss = computed_once(loss)
     after = state._replace(
         params=params,
-        opt_state=strongly_typed(opt_state),
+        opt_state=opt_state,
         loss=loss,
         grad=grad,
         step=state.step + 1,
@@ -91,11 +103,11 @@ def next_state(d: Descent, state: State) -> State:
         folds=[fold.update(memory, after) for fold, memory in zip(folds(d), state.folds)],
     )
     after = after._replace(status=status(d, after))
-    require_same_types("optimizer: a step must not change the types of the state; ", after, state)
+    _require_same_types("optimizer: its state after an update", opt_state, state.opt_state)
+    _require_same_types("record: the memory of the folds", after.folds, state.folds)
     running = state.status == Status.RUNNING
-    finite = jnp.isfinite(loss) & all_finite(grad) & all_finite(params)
     # Else a lane at the edge of overflow could take one half of the step and refuse the other.
-    finite = computed_once(finite)
+    finite = computed_once(finite_state(after))
     diverged = jnp.where(running, Status.DIVERGED, state.status).astype(jnp.int8)
     # One select both freezes a finished run and takes back an update that is not finite.
     return jax.tree.map(
@@ -132,17 +144,6 @@ def _extra_args(d: Descent, state: State) -> dict[str, Any]:
     }
 
 
-@jax.jit
-def _init(d: Descent) -> State:
-    return first_state(d)
-
-
-@jax.jit
-def _step(d: Descent, state: State) -> State:
-    check_state(d, state)
-    return next_state(d, state)
-
-
 def init(d: Descent) -> State:
     """Return the state at the start of a descent, with its loss and gradient.
 
@@ -162,11 +163,14 @@ def init(d: Descent) -> State:
     >>> float(state.loss), float(state.grad), int(state.step)
     (9.0, 6.0, 0)
     """
-    return _init(canonical(d))
+    return compiled(first_state, with_traced_budget(canonical(d)))
 
 
 def step(d: Descent, state: State) -> State:
     """Return the state after one update; a finished state comes back unchanged.
+
+    The update takes the loss and gradient that the state holds, which are those of the descent
+    that made it: where `d.args` change from step to step, they act one step later.
 
     Args:
       d: the descent.
@@ -186,17 +190,29 @@ def step(d: Descent, state: State) -> State:
     >>> float(state.params), int(state.step)
     (1.5, 1)
     """
-    return _step(canonical(d), state)
+    return compiled(_checked_next_state, with_traced_budget(canonical(d)), state)
+
+
+def _checked_next_state(d: Descent, state: State) -> State:
+    check_state(d, state)
+    return next_state(d, state)
 
 
 def check_state(d: Descent, state: Any) -> None:
     """Raise TypeError unless the state has the shapes and dtypes of this descent."""
     if not isinstance(state, State):
         raise TypeError(f"state: expected a gdjax.State, got {state!r}")
-    require_same_types("state", state, jax.eval_shape(first_state, d))
+    _require_same_types("state", state, jax.eval_shape(first_state, d))
 
 
-def require_same_types(name: str, given: Any, expected: Any) -> None:
+def same_types(given: Any, expected: Any) -> bool:
+    """Return whether two trees have the same structure, shapes and dtypes."""
+    return jax.tree.structure(given) == jax.tree.structure(expected) and all(
+        _type(a) == _type(b) for a, b in zip(jax.tree.leaves(given), jax.tree.leaves(expected))
+    )
+
+
+def _require_same_types(name: str, given: Any, expected: Any) -> None:
     """Raise TypeError naming the first leaf of `given` that is not of the expected type."""
     if jax.tree.structure(given) != jax.tree.structure(expected):
         raise TypeError(
@@ -207,8 +223,8 @@ def require_same_types(name: str, given: Any, expected: Any) -> None:
     for (path, leaf), wanted in pairs:
         if _type(leaf) != _type(wanted):
             raise TypeError(
-                f"{name}{jax.tree_util.keystr(path)}: expected {_type(wanted)}, as the start and "
-                f"the optimizer make it, got {_type(leaf)}"
+                f"{name}{jax.tree_util.keystr(path)}: expected {_type(wanted)}, as at the start, "
+                f"got {_type(leaf)}"
             )
 
 

@@ -1,4 +1,6 @@
 import dataclasses
+import gc
+import weakref
 
 import chex
 import jax
@@ -9,6 +11,7 @@ import pytest
 
 import gdjax
 from gdjax import Descent, Status
+from gdjax.descent import programs
 
 
 def himmelblau(params):
@@ -96,6 +99,29 @@ def test_going_on_with_a_tighter_tolerance_goes_further():
     assert tight.grad_norm <= 1e-2
 
 
+def test_going_on_with_another_condition_is_possible():
+    first = gdjax.run(described(max_steps=3))
+    stop = gdjax.stop.gradient_below(1e-2) | gdjax.stop.loss_stalled(50)
+    again = gdjax.run(described(stop=stop), state=first.state)
+    assert again.status == Status.CONVERGED
+    assert again.grad_norm <= 1e-2
+
+
+def test_going_on_with_another_recorder_begins_it_anew():
+    first = gdjax.run(described(max_steps=3))
+    again = gdjax.run(described(record=gdjax.record.minimum()), state=first.state)
+    assert again.record == again.loss
+
+
+def test_going_on_with_other_data_sees_its_loss():
+    def loss(w, target):
+        return (w - target) ** 2
+
+    first = gdjax.run(Descent(loss, 0.0, optax.sgd(0.25), (0.0,)))
+    again = gdjax.run(Descent(loss, 0.0, optax.sgd(0.25), (10.0,)), state=first.state)
+    assert float(again.params) == pytest.approx(10.0, abs=1e-3)
+
+
 def test_finished_state_comes_back_unchanged_from_step():
     d = described()
     end = gdjax.run(d).state
@@ -156,6 +182,28 @@ def test_key_is_carried_by_the_state():
 def test_legacy_key_is_taken():
     result = gdjax.run(described(key=jax.random.PRNGKey(7)))
     assert result.state.key == jax.random.key(7)
+
+
+def test_optimizer_may_keep_a_random_key():
+    optimizer = optax.chain(optax.add_noise(0.01, 0.55, jax.random.key(0)), optax.sgd(0.01))
+    result = gdjax.run(Descent(himmelblau, START, optimizer, stop=None, max_steps=50))
+    assert result.loss < 1.0
+
+
+def test_losses_that_are_gone_are_not_kept_for_ever():
+    gone = []
+    for i in range(200):
+        data = np.full(3, float(i))
+        gone.append(weakref.ref(data))
+        # the loss closes over its data, as in a notebook
+        d = Descent(lambda w, data=data: jnp.sum((w - data) ** 2), 0.0, optax.sgd(0.1))
+        if i < 3 or i > 195:
+            gdjax.run(d)
+        else:
+            programs._program(len, d.loss, d.optimizer)
+        del data, d
+    gc.collect()
+    assert sum(ref() is not None for ref in gone) <= 64
 
 
 class Transformed(chex.TestCase):
