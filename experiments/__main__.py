@@ -11,7 +11,7 @@ def main(names: list[str]) -> int:
     outside = 0
     for name in names or EXPERIMENTS:
         experiment = import_module(f"experiments.{name}")
-        print(f"{name}: {experiment.__doc__.splitlines()[0]}")
+        print(f"{name}: {(experiment.__doc__ or name).splitlines()[0]}")
         for measured in experiment.measure():
             print(f"  {measured}")
             outside += not measured.holds

@@ -290,6 +290,16 @@ def test_equal_values_along_a_dimension_are_refused():
         cells_along({"a": [1.0, 1.0]}, "a")
 
 
+def test_a_complex_axis_is_refused():
+    runs = gdjax.sweep(
+        lambda start, rate: gdjax.Descent(lambda w: jnp.abs(w) ** 2, start, optax.sgd(rate)),
+        start=np.array([1.0, 1j]),
+        rate=[0.1, 0.2],
+    )
+    with pytest.raises(ValueError, match=r"coords\['start'\]: expected real values, got"):
+        plot.heat_map(runs)
+
+
 def test_only_a_geometric_coordinate_has_a_logarithmic_scale(rates):
     ax = plot.heat_map(rates)
     assert (ax.get_xscale(), ax.get_yscale()) == ("linear", "log")
@@ -455,6 +465,31 @@ def test_many_curves_are_thin_with_their_median():
     assert stars_of(ax) == [(0, 4), (1, 5), (2, 5)]
     assert texts_of(ax) == ["9 runs", "median"]
     assert ax.get_ylim()[1] > 9
+
+
+def median_of(*last: float) -> float:
+    """The median at the end of nine curves: these, and others of loss 1."""
+    lanes = [[9.0, value] for value in last] + [[9.0, 1.0]] * (9 - len(last))
+    return stars_of(plot.loss_curves(history(*lanes)))[-1][1]
+
+
+def test_a_run_that_diverged_keeps_its_last_loss_in_the_median():
+    grows = gdjax.sweep(
+        lambda start: gdjax.Descent(
+            lambda w: w**2, start, optax.sgd(10.0), max_steps=99, record=gdjax.record.every(1)
+        ),
+        start=np.arange(1.0, 10.0),
+    )
+    assert (grows.status == gdjax.Status.DIVERGED).all()
+    assert stars_of(plot.loss_curves(grows))[-1][1] == np.median(grows.loss)
+
+
+@pytest.mark.parametrize(
+    ("value", "median"), [(np.nan, np.inf), (np.inf, np.inf), (-np.inf, -np.inf), (3.0, 3.0)]
+)
+def test_a_loss_that_is_no_number_counts_as_infinitely_high_in_the_median(value, median):
+    assert median_of(*[value] * 5) == median
+    assert median_of(*[value] * 4) == 1.0
 
 
 def test_values_of_several_numbers_a_step_are_refused():

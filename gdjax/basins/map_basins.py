@@ -12,11 +12,13 @@ from scipy.spatial import KDTree
 
 from gdjax import checks
 from gdjax.basins.critical import CriticalPoint, critical_points_program
+from gdjax.basins.valleys import bridging_pairs, joined_program, neighbouring_pairs
 from gdjax.descent import Status
 from gdjax.sweeps import Runs
-from gdjax.trees import PyTree, real_columns, real_vector
+from gdjax.trees import PyTree, coarsest_eps, real_columns, real_vector
 
 SAMPLE = 1024  # starts that are looked at for the spread of the coordinates
+MOST_PARTS = 64  # of valleys, that are tried to be joined across the gaps between them
 
 
 class Attractors(NamedTuple):
@@ -51,9 +53,12 @@ class Basins:
 def map_basins(runs: Runs, tol: float = 1e-3) -> Basins:
     """Find the distinct minima among the ends of the runs, and label every start with its own.
 
-    The ends of converged runs are gathered in cells; one end of each cell is polished by Newton's
-    method, refused if its Hessian has a negative eigenvalue or the loss falls along a flat
-    direction (a saddle, a maximum, a slope), and merged with its neighbours within `tol`.
+    The ends of converged runs are gathered in cells, and one end of each cell is polished by
+    Newton's method. It is refused where Newton's method has farther to go than `tol`, where its
+    Hessian has a negative eigenvalue, or where the loss falls nearby: a saddle, a maximum or a
+    slope. Minima within `tol` of each other are merged, as are degenerate ones that a path joins
+    along which the loss does not rise: a valley or a plateau is one attractor. Beyond 256
+    parameters the ends are only gathered and merged by `tol`: their curvature is not looked at.
 
     Args:
       runs: from `gdjax.sweep`.
@@ -86,10 +91,11 @@ def map_basins(runs: Runs, tol: float = 1e-3) -> Basins:
     ends = _flat_lanes(runs, runs.params)
     points = real_columns(jax.tree.map(lambda leaf: leaf[converged], ends))
     spread = _spread(runs, points)
+    tol = max(float(tol), _resolution(runs, points, spread))
     cell, lanes = _representatives(runs, converged, points, spread, tol)
-    found = _look_closer(runs, lanes, spread)
+    found = _look_closer(runs, lanes, spread, tol)
     minima = np.flatnonzero(found.is_minimum)
-    group = _groups(np.asarray(found.vector, float)[minima] / spread, tol)
+    group = _groups(runs, lanes[minima], jax.tree.map(lambda x: x[minima], found), spread, tol)
     chosen = _chosen(found, minima, group)
     order = _order(found, chosen, spread, tol)
     label_of_group = np.argsort(order)
@@ -150,30 +156,84 @@ def _representatives(
     return cell.ravel(), converged[by_cell[first]]
 
 
-def _look_closer(runs: Runs, lanes: np.ndarray, spread: np.ndarray) -> CriticalPoint:
+def _look_closer(runs: Runs, lanes: np.ndarray, spread: np.ndarray, tol: float) -> CriticalPoint:
     """Return the critical points at the ends of these lanes, numpy arrays."""
     if not len(lanes):
         lanes, keep = np.zeros(1, int), 0
     else:
         keep = len(lanes)
-    # A power of 2, so that the number of points compiles only a few programs.
-    padded = np.pad(lanes, (0, (1 << (len(lanes) - 1).bit_length()) - len(lanes)), mode="edge")
+    padded = _padded(lanes)
     params = jax.tree.map(lambda leaf: leaf[padded], _flat_lanes(runs, runs.params))
     numbers = padded.astype(np.int32)
     dtype = jax.eval_shape(lambda p: real_vector(p)[0], params).dtype
     found = critical_points_program(runs.lanes.lane)(
-        runs.lanes.values(padded), numbers, runs.lanes.key, params, spread.astype(dtype)
+        runs.lanes.values(padded),
+        numbers,
+        runs.lanes.key,
+        params,
+        spread.astype(dtype),
+        np.asarray(tol, dtype),
     )
     return jax.tree.map(lambda leaf: np.asarray(leaf)[:keep], found)
 
 
-def _groups(points: np.ndarray, tol: float) -> np.ndarray:
-    """Return a group number for each point [points, dim]: neighbours within `tol` share one."""
+def _groups(
+    runs: Runs, lanes: np.ndarray, found: CriticalPoint, spread: np.ndarray, tol: float
+) -> np.ndarray:
+    """Return a group number for each minimum: neighbours within `tol` share one, and valleys."""
+    points = np.asarray(found.vector, float) / spread
     if not len(points):
         return np.zeros(0, int)
-    pairs = KDTree(points).query_pairs(tol, p=np.inf, output_type="ndarray")
-    links = coo_array((np.ones(len(pairs)), pairs.T), shape=(len(points), len(points)))
-    return connected_components(links, directed=False)[1]
+    close = KDTree(points).query_pairs(tol, p=np.inf, output_type="ndarray")
+    degenerate = np.flatnonzero(found.is_degenerate)
+    near = degenerate[neighbouring_pairs(points[degenerate])]
+    links = [close, near[_joined(runs, lanes, found, spread, near)]]
+    group = _connected(len(points), links)
+    while len(np.unique(group[degenerate])) in range(2, MOST_PARTS + 1):
+        across = degenerate[bridging_pairs(points[degenerate], group[degenerate])]
+        links.append(across[_joined(runs, lanes, found, spread, across)])
+        parts, group = group.max(), _connected(len(points), links)
+        if group.max() == parts:
+            break
+    return group
+
+
+def _connected(count: int, pairs: list[np.ndarray]) -> np.ndarray:
+    links = np.concatenate(pairs)
+    graph = coo_array((np.ones(len(links)), links.T), shape=(count, count))
+    return connected_components(graph, directed=False)[1]
+
+
+def _joined(
+    runs: Runs, lanes: np.ndarray, found: CriticalPoint, spread: np.ndarray, pairs: np.ndarray
+) -> np.ndarray:
+    """Return for each pair [pairs, 2] of degenerate minima whether they are one valley."""
+    if not len(pairs):
+        return np.zeros(0, bool)
+    padded = _padded(pairs)
+    one, other = (jax.tree.map(lambda x, i=i: x[padded[:, i]], found) for i in (0, 1))
+    numbers = lanes[padded[:, 0]].astype(np.int32)
+    joined = joined_program(runs.lanes.lane)(
+        runs.lanes.values(numbers),
+        numbers,
+        runs.lanes.key,
+        one,
+        other,
+        spread.astype(found.vector.dtype),
+    )
+    return np.asarray(joined)[: len(pairs)]
+
+
+def _padded(rows: np.ndarray) -> np.ndarray:
+    """Return rows up to a power of 2, so that their number compiles only a few programs."""
+    missing = (1 << (len(rows) - 1).bit_length()) - len(rows)
+    return np.pad(rows, [(0, missing)] + [(0, 0)] * (rows.ndim - 1), mode="edge")
+
+
+def _resolution(runs: Runs, points: np.ndarray, spread: np.ndarray) -> float:
+    """Return how far apart the parameters' dtype sets two ends that are the same."""
+    eps = coarsest_eps(runs.params)
+    return 8 * eps * float(np.max(np.abs(points) / spread, initial=0.0))
 
 
 def _chosen(found: CriticalPoint, minima: np.ndarray, group: np.ndarray) -> np.ndarray:

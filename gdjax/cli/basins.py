@@ -1,15 +1,15 @@
 """`gdjax basins`: the map of a landscape's basins."""
 
 import argparse
-import json
 from typing import Any
 
 import numpy as np
 
 from gdjax import landscapes, plot
 from gdjax.basins import Basins, fractions, map_basins
+from gdjax.cli.json_text import json_text
 from gdjax.cli.optimizers import optimizer_named
-from gdjax.cli.picture import write_picture
+from gdjax.cli.picture import checked_file, write_picture
 from gdjax.cli.table import point, table
 from gdjax.descent import Descent, Status
 from gdjax.sweeps import Runs, grid, sweep
@@ -21,15 +21,28 @@ def basins(options: argparse.Namespace) -> None:
     optimizer = optimizer_named(options.optimizer)
     rate = landscape.learning_rate if options.learning_rate is None else options.learning_rate
     side = options.resolution
+    picture = checked_file(options.out or f"basins-{landscape.name}.png")
     runs = sweep(
         lambda start: Descent(landscape, start, optimizer(rate), max_steps=options.steps),
         start=grid(**{name: (*bounds, side) for name, bounds in zip("xy", landscape.domain)}),
     )
     mapped = map_basins(runs)
-    picture = options.out or f"basins-{landscape.name}.png"
     title = f"{landscape.name}, {options.optimizer}, learning rate {rate:g}"
-    write_picture(plot.basin_map(mapped), title, picture)
-    found = _found(mapped, runs)
+    written = None
+    try:
+        written = write_picture(lambda: plot.basin_map(mapped), title, picture)
+    finally:  # whatever becomes of the picture
+        _print(options, landscape, rate, runs, _found(mapped, runs), written)
+
+
+def _print(
+    options: argparse.Namespace,
+    landscape: landscapes.Landscape,
+    rate: float,
+    runs: Runs,
+    found: dict[str, Any],
+    picture: str | None,
+) -> None:
     if options.json:
         settings = {
             "landscape": landscape.name,
@@ -39,13 +52,14 @@ def basins(options: argparse.Namespace) -> None:
             "starts": list(runs.shape),
             "max_steps": options.steps,
         }
-        print(json.dumps(settings | found | {"picture": picture}, indent=2))
+        print(json_text(settings | found | {"picture": picture}))
         return
     domain = " x ".join(f"[{low:g}, {high:g}]" for low, high in landscape.domain)
     starts = " x ".join(map(str, runs.shape))
     print(f"{landscape.name} on {domain}: {starts} starts, {options.optimizer}({rate:g})\n")
     print(_table(found))
-    print(f"\npicture: {picture}")
+    if picture is not None:
+        print(f"\npicture: {picture}")
 
 
 def _found(mapped: Basins, runs: Runs) -> dict[str, Any]:

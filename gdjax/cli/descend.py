@@ -2,38 +2,57 @@
 
 import argparse
 import importlib
-import json
 import os
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from gdjax import landscapes, plot, record
+from gdjax.cli.json_text import json_text
 from gdjax.cli.optimizers import optimizer_named
-from gdjax.cli.picture import write_picture
+from gdjax.cli.picture import checked_file, write_picture
 from gdjax.cli.table import point, table
 from gdjax.descent import Descent, Result, Status, run
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
 LEARNING_RATE = 0.01
+MOST_ROWS = 10_000  # of the way that is recorded, about
 
 
 def descend(options: argparse.Namespace) -> None:
     """Run the descent, print its end and write the picture."""
     loss = _loss(options.loss)
-    start = jnp.array(options.start if len(options.start) > 1 else options.start[0], float)
+    picture = checked_file(options.out or f"descent-{options.loss.replace(':', '-')}.png")
+    start = _start(options.start)
     rate = options.learning_rate
     if rate is None:
         rate = getattr(loss, "learning_rate", LEARNING_RATE)
     optimizer = optimizer_named(options.optimizer)(rate)
-    way = record.every(1, _params_and_loss)
+    way = record.every(max(1, -(-options.steps // MOST_ROWS)), _params_and_loss)
     d = Descent(loss, start, optimizer, max_steps=options.steps, record=way)
     result = run(d)
-    picture = options.out or f"descent-{options.loss.replace(':', '-')}.png"
-    _draw(loss, result, f"{options.loss}, {options.optimizer}, learning rate {rate:g}", picture)
+    title = f"{options.loss}, {options.optimizer}, learning rate {rate:g}"
+    written = None
+    try:
+        written = write_picture(lambda: _drawn(loss, result), title, picture)
+    finally:  # whatever becomes of the picture
+        _print(options, rate, result, written)
+
+
+def _start(numbers: list[float]) -> jax.Array:
+    most = float(jnp.finfo(jax.dtypes.canonicalize_dtype(float)).max)
+    if not all(abs(number) <= most for number in numbers):
+        raise ValueError(f"--start: expected finite numbers of at most {most:g}, got {numbers}")
+    return jnp.array(numbers if len(numbers) > 1 else numbers[0], float)
+
+
+def _print(options: argparse.Namespace, rate: float, result: Result, picture: str | None) -> None:
     end = np.atleast_1d(result.params).tolist()
     found = {
         "status": Status(int(result.status)).name,
@@ -49,12 +68,13 @@ def descend(options: argparse.Namespace) -> None:
             "optimizer": options.optimizer,
             "learning_rate": rate,
         }
-        print(json.dumps(settings | found | {"picture": picture}, indent=2))
+        print(json_text(settings | found | {"picture": picture}))
         return
     print(f"{options.loss} from {point(options.start)}: {options.optimizer}({rate:g})\n")
     rows = [[name, point(end) if name == "params" else _cell(found[name])] for name in found]
     print(table(["", "end"], rows))
-    print(f"\npicture: {picture}")
+    if picture is not None:
+        print(f"\npicture: {picture}")
 
 
 def _params_and_loss(state: Any) -> dict[str, jax.Array]:
@@ -69,27 +89,31 @@ def _loss(name: str) -> Callable[..., Any]:
     """Return the landscape of this name, or the function `package.module:loss`.
 
     Raises:
-      ValueError: there is no such landscape, or the module has no such function.
-      ImportError: the module cannot be imported.
+      ValueError: there is no such landscape, module or function in it.
     """
     if ":" not in name:
         return landscapes.get(name)
     module_name, _, attribute = name.partition(":")
+    if not (all(module_name.split(".")) and attribute):
+        raise ValueError(f"expected a landscape or package.module:function, got {name!r}")
     sys.path.insert(0, os.getcwd())  # as `python -m` does, so that a module beside is found
-    module = importlib.import_module(module_name)
+    try:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        if not f"{module_name}.".startswith(f"{error.name}."):
+            raise  # the module is there, and lacks another
+        raise ValueError(str(error)) from error
     if not hasattr(module, attribute):
         raise ValueError(f"{module_name} has no {attribute!r}")
     return getattr(module, attribute)
 
 
-def _draw(loss: Callable, result: Result, title: str, picture: str) -> None:
+def _drawn(loss: Callable, result: Result) -> "Axes":
     series = result.record
     way = record.Series(series.steps, series.values["params"])
     if result.params.shape == (2,):
-        axes = plot.surface(loss, _domain(loss, np.asarray(way.values)), [way])
-    else:
-        axes = plot.loss_curves(record.Series(series.steps, series.values["loss"]))
-    write_picture(axes, title, picture)
+        return plot.surface(loss, _domain(loss, np.asarray(way.values, float)), [way])
+    return plot.loss_curves(record.Series(series.steps, series.values["loss"]))
 
 
 def _domain(loss: Callable, way: np.ndarray) -> tuple[tuple[float, float], ...]:

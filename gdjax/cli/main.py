@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+import traceback
 from collections.abc import Sequence
 
 from gdjax.cli.basins import basins
@@ -18,13 +19,32 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
       The exit status: 0, or 2 where the arguments cannot be used.
     """
-    options = _parser().parse_args(arguments)
+    words = sys.argv[1:] if arguments is None else arguments
+    options = _parser().parse_args(list(map(_no_option_if_number, words)))
     try:
         options.command(options)
-    except (ValueError, TypeError, ImportError) as error:
+    except (ValueError, TypeError, ImportError, OSError) as error:
+        if not _is_own(error):
+            raise
         print(f"gdjax: {error}", file=sys.stderr)
         return 2
     return 0
+
+
+def _no_option_if_number(word: str) -> str:
+    """Return `-1e-3` with a space in front, without which argparse takes it for an option."""
+    try:
+        float(word)
+    except ValueError:
+        return word
+    return f" {word}"
+
+
+def _is_own(error: BaseException) -> bool:
+    """Return whether gdjax raised the error, and no other code called it, JAX apart."""
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    packages = [frame.f_globals.get("__name__", "").partition(".")[0] for frame in frames]
+    return packages[-1] == "gdjax" and set(packages) <= {"gdjax", "jax"}
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -39,7 +39,7 @@ def basin_map(basins: Basins, ax: "Axes | None" = None) -> "Axes":
     Raises:
       ModuleNotFoundError: matplotlib is not installed: `pip install 'gdjax[plot]'`.
       TypeError: `basins` is not from `gdjax.map_basins`, or `ax` is not an Axes.
-      ValueError: the map is not over two coordinates, or a coordinate has equal values.
+      ValueError: the map is not over two coordinates, or a coordinate has equal or complex values.
 
     >>> import gdjax, gdjax.plot, optax
     >>> well = gdjax.landscapes.double_well

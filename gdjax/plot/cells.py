@@ -27,13 +27,15 @@ def cells_along(coords: Mapping[str, Any], dim: str) -> Cells:
     Where the coordinate is geometric, halfway is meant on the logarithmic scale.
 
     Raises:
-      ValueError: the coordinate has values that are equal or not finite.
+      ValueError: the coordinate has values that are equal, not finite or complex.
 
     >>> cells_along({"x": [0.5, 1.5, 2.5]}, "x").edges.tolist()
     [0.0, 1.0, 2.0, 3.0]
     >>> cells_along({"rate": [1.0, 4.0, 16.0]}, "rate").edges.tolist()
     [0.5, 2.0, 8.0, 32.0]
     """
+    if np.iscomplexobj(coords[dim]):
+        raise ValueError(f"coords[{dim!r}]: expected real values, got {coords[dim]}")
     values = np.asarray(coords[dim], dtype=float)
     order = np.argsort(values, kind="stable")
     centres = values[order]

@@ -48,7 +48,7 @@ def heat_map(runs: Runs, field: str = "steps", ax: "Axes | None" = None) -> "Axe
       ModuleNotFoundError: matplotlib is not installed: `pip install 'gdjax[plot]'`.
       TypeError: `runs` is not from `gdjax.sweep`, or `ax` is not an Axes.
       ValueError: the runs have not two dimensions, the field is none of these, or a coordinate
-        has equal values.
+        has equal or complex values.
 
     >>> import gdjax, gdjax.plot, optax
     >>> runs = gdjax.sweep(

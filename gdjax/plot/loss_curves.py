@@ -150,7 +150,10 @@ def _draw_many(ax: "Axes", curves: list[_Curve]) -> None:
 
 
 def _median(curves: list[_Curve]) -> tuple[np.ndarray, np.ndarray]:
-    """Return all steps, and the median at each; a run that diverged counts as infinitely high."""
+    """Return all steps, and the median at each.
+
+    A run that ended, diverged or not, keeps its last loss; NaN counts as infinitely high.
+    """
     steps = np.unique(np.concatenate([curve.steps for curve in curves]))
     held = [c.values[np.searchsorted(c.steps, steps, side="right") - 1] for c in curves]
-    return steps, np.median(np.nan_to_num(held, nan=np.inf, posinf=np.inf), axis=0)
+    return steps, np.median(np.where(np.isnan(held), np.inf, held), axis=0)

@@ -7,10 +7,13 @@ import jax
 import numpy as np
 
 from gdjax.descent import Result
+from gdjax.sweeps.axes.concrete import check_concrete
 from gdjax.sweeps.lanes import Lanes
 from gdjax.sweeps.programs import Outcome, block_program
 from gdjax.sweeps.progress import progress_bar
 from gdjax.sweeps.tiles import tile_width, tiles_in_block
+
+TRACED = "lane: it closes over a traced value, or sweep is called inside jit"
 
 
 def run_lanes(
@@ -47,6 +50,7 @@ def _blocks(lanes: Lanes, tiles: int, width: int) -> Iterator[tuple[np.ndarray, 
         )
         in_use = np.int32(-(-len(numbers) // width))
         outcome = run_block(values, padded.reshape(tiles, width), in_use, lanes.key)
+        check_concrete(TRACED, outcome)
         under_way.append((numbers, outcome))
         if len(under_way) == 2:
             yield under_way.pop(0)

@@ -72,7 +72,7 @@ def checked_lanes(function: Any, given_axes: dict[str, Any], key: jax.Array | No
     checks.function("lane", function)
     if not given_axes:
         raise ValueError("sweep: expected at least one axis as a keyword, got none")
-    parameters = inspect.signature(function).parameters
+    parameters = _parameters(function)
     takes_key = "key" in parameters and key is not None
     _check_keywords(parameters, [*given_axes, *(["key"] if takes_key else [])])
     lanes = Lanes(Lane(function, takes_key), named_axes(given_axes), key)
@@ -81,9 +81,26 @@ def checked_lanes(function: Any, given_axes: dict[str, Any], key: jax.Array | No
     return lanes
 
 
+def _parameters(function: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
+    try:
+        return inspect.signature(function).parameters
+    except ValueError:
+        raise TypeError(
+            f"lane: {function!r} does not say which arguments it takes; wrap it in a function "
+            "that does"
+        ) from None
+
+
 def _check_keywords(parameters: Mapping[str, inspect.Parameter], given: list[str]) -> None:
     kinds = inspect.Parameter
     takes_any = any(p.kind is kinds.VAR_KEYWORD for p in parameters.values())
+    for name, p in parameters.items():
+        asked = p.default is kinds.empty or (name in given and not takes_any)
+        if p.kind is kinds.POSITIONAL_ONLY and asked:
+            raise TypeError(
+                f"{name}: the lane function takes it by position only, and sweep gives it by "
+                "keyword; leave out the / in its signature"
+            )
     by_name = {
         name: p
         for name, p in parameters.items()

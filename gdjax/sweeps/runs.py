@@ -60,7 +60,7 @@ class Runs:
           *index: its place along each dimension.
 
         Returns:
-          The descent; `gdjax.run` of it ends as the lane did.
+          The descent; `gdjax.run` of it ends as the lane did, to the rounding of its arithmetic.
 
         Raises:
           TypeError: there are not as many indices as dimensions.
@@ -90,6 +90,7 @@ class Runs:
 
         Raises:
           ModuleNotFoundError: xarray is not installed: `pip install 'gdjax[xarray]'`.
+          ValueError: two of all these would have one name.
         """
         try:
             import xarray
@@ -97,15 +98,29 @@ class Runs:
             raise ModuleNotFoundError(
                 "to_xarray needs xarray: pip install 'gdjax[xarray]'", name="xarray"
             ) from error
+        axes = self.lanes.axes.values()
+        coords = {name: ([dim], v) for axis in axes for name, (dim, v) in axis.coords.items()}
+        owners = dict.fromkeys(coords, "a coordinate of the sweep")
         variables = {}
         for field in ("params", "loss", "grad_norm", "steps", "status", "record"):
             for path, leaf in jax.tree_util.tree_leaves_with_path(getattr(self, field)):
                 name = "_".join([field, *map(_label, path)])
                 own = [f"{name}_dim_{i}" for i in range(leaf.ndim - len(self.shape))]
                 variables[name] = ([*self.dims, *own], leaf)
-        axes = self.lanes.axes.values()
-        coords = {name: ([dim], v) for axis in axes for name, (dim, v) in axis.coords.items()}
+                where = f"{field}{jax.tree_util.keystr(path)}"
+                _claim(owners, name, where)
+                for i, dim in enumerate(own):
+                    _claim(owners, dim, f"dimension {i} of {where}")
         return xarray.Dataset(variables, coords)
+
+
+def _claim(owners: dict[str, str], name: str, owner: str) -> None:
+    if name in owners:
+        raise ValueError(
+            f"to_xarray: {name!r} would be the name of {owners[name]} and of {owner}; "
+            "rename one of them"
+        )
+    owners[name] = owner
 
 
 def _label(entry) -> str:

@@ -8,6 +8,7 @@ import numpy as np
 
 from gdjax.descent import Descent, Result
 from gdjax.descent.description import typed_key
+from gdjax.sweeps.axes.concrete import check_concrete
 from gdjax.sweeps.engine import run_lanes
 from gdjax.sweeps.lanes import Lanes, checked_lanes
 from gdjax.sweeps.programs import lane_program, run_lane
@@ -35,15 +36,18 @@ def sweep(
     Each keyword is an axis, and the product runs over them in the order given, the last fastest.
     The lane function is traced: starts, learning rates, tolerances, data or budgets of steps may
     depend on the swept values, as long as no shape does. A lane ends as `gdjax.run` of its
-    descent alone would, whatever the others do. A second sweep of the same function, with values
-    of the same shapes, compiles nothing.
+    descent alone would, to the rounding of its arithmetic, whatever the others do. A second sweep
+    of the same function, with values of the same shapes, compiles nothing: what the function
+    closes over is read when it is traced, and a variable that changes afterwards is not seen;
+    sweep it, or make a new function.
 
     Args:
       lane: function from one value of each axis, by keyword, to a `gdjax.Descent`.
       key: a random key; lane number i gets `jax.random.fold_in(key, i)` as its keyword `key`, or,
         where it takes none, as the key of its descent if that has none.
       progress: whether to show a bar; None shows it on a terminal where tqdm is installed.
-      tile: lanes that are computed together; "auto" chooses by the size of a lane's state.
+      tile: lanes that are computed together; "auto" chooses by the size of a lane's state. The
+        last bits of the results may depend on it, as XLA compiles each width to code of its own.
       block_size: lanes of one call of the device, rounded up to whole tiles.
       **axes: for each argument of `lane` its values: an array or a list (one value a lane), a
         pytree of arrays with a leading lane axis, or what `gdjax.grid`, `gdjax.uniform`,
@@ -55,8 +59,9 @@ def sweep(
     Raises:
       TypeError: an axis that the function does not take or lacks, values that are not numbers, a
         value that the function needs while it is traced (the length of an optax schedule, say),
-        or a descent that `gdjax.run` would refuse.
-      ValueError: an empty axis, two dimensions of one name, leaves of different length.
+        a descent that `gdjax.run` would refuse, or a call inside `jit` or with traced values.
+      ValueError: an empty axis, two dimensions of one name, leaves of different length, a value
+        out of the range of its dtype in JAX.
 
     >>> import gdjax, jax.numpy as jnp, optax
     >>> runs = gdjax.sweep(
@@ -68,6 +73,7 @@ def sweep(
     >>> runs.status.tolist()  # CONVERGED, CONVERGED, DIVERGED
     [[1, 1, 2], [1, 1, 2]]
     """
+    check_concrete("key: got a traced value", key)
     lanes = checked_lanes(lane, axes, None if key is None else typed_key("key", key))
     outcome = run_lanes(lanes, _lane_shapes(lanes), tile, block_size, progress)
     return Runs(

@@ -106,13 +106,90 @@ def test_degenerate_saddle_gets_no_label():
     assert len(basins.attractors.loss) == 0
 
 
-def test_valley_is_one_attractor():
-    def valley(p):
-        return (p["x"] ** 2 + p["y"] ** 2 - 1) ** 2  # a circle of minima
+LINE = np.linspace(-2, 2, 30, dtype=np.float32)
+ON_AXIS = np.stack([LINE, np.zeros_like(LINE)], axis=1)
+SQUARE = gdjax.grid((-2, 2, 20), (-2, 2, 20))
+NOT_MINIMA = {
+    "slope that a loss stops": (
+        landscapes.himmelblau,
+        np.zeros((3, 2), np.float32),
+        {"rate": 1e-4, "stop": gdjax.stop.loss_below(160.0)},
+    ),
+    "slope that a step stops": (
+        landscapes.himmelblau,
+        np.zeros((3, 2), np.float32),
+        {"rate": 1e-7, "stop": gdjax.stop.step_below()},
+    ),
+    "slope that flattens out": (lambda w: jnp.sum(jnp.exp(-w)), SQUARE, {"rate": 0.1}),
+    "shallow saddle": (lambda w: w[0] ** 2 - 1e-4 * w[1] ** 2, ON_AXIS, {"rate": 0.1}),
+    "degenerate saddle": (lambda w: w[0] ** 2 - w[1] ** 4, ON_AXIS, {"rate": 0.1}),
+    "inflection": (lambda w: w**3, LINE[LINE > 0.1], {"rate": 0.02, "max_steps": 20_000}),
+}
 
-    start = gdjax.grid(x=(-2, 2, 60), y=(-2, 2, 60))
-    basins = mapped(valley, start, 0.02, tol=0.1)
-    assert basins.attractors.size.tolist() == [3600]
+
+@pytest.mark.parametrize("name", NOT_MINIMA)
+def test_it_is_no_minimum(name):
+    loss, start, options = NOT_MINIMA[name]
+    basins = mapped(loss, start, **options)
+    assert len(basins.attractors.loss) == 0
+
+
+ONE_ATTRACTOR = {
+    "quartic minimum": (lambda w: jnp.sum(w**4), SQUARE, {"rate": 0.02, "max_steps": 20_000}),
+    "circle of minima": (lambda w: (jnp.sum(w**2) - 1) ** 2, SQUARE, {"rate": 0.02}),
+    "line of minima": (lambda w: (w[0] - w[1]) ** 2, SQUARE, {"rate": 0.02}),
+    "quadrant of minima": (lambda w: jnp.sum(jax.nn.relu(w) ** 2), SQUARE, {"rate": 0.1}),
+    "constant loss": (lambda w: 0.0 * jnp.sum(w) + 1.0, SQUARE, {"rate": 0.1}),
+}
+
+
+@pytest.mark.parametrize("name", ONE_ATTRACTOR)
+def test_it_is_one_attractor_with_all_the_starts(name):
+    loss, start, options = ONE_ATTRACTOR[name]
+    basins = mapped(loss, start, **options)
+    assert basins.attractors.size.tolist() == [400]
+
+
+def test_two_valleys_stay_two_attractors():
+    basins = mapped(lambda w: (w[0] ** 2 - 1) ** 2 + 0.0 * w[1], SQUARE, 0.05)
+    assert basins.attractors.size.tolist() == [200, 200]
+
+
+def test_coordinates_may_have_scales_far_apart():
+    def loss(w):
+        return ((w[0] * 1e3) ** 2 - 1) ** 2 + ((w[1] * 1e-3) ** 2 - 1) ** 2
+
+    def lane(start):
+        scale = optax.stateless(lambda g, _: g * jnp.array([1e-6, 1e6]))
+        optimizer = optax.chain(scale, optax.sgd(0.05))
+        return Descent(loss, start, optimizer, stop=gdjax.stop.loss_below(1e-6))
+
+    runs = gdjax.sweep(lane, start=gdjax.grid((-2e-3, 2e-3, 12), (-2e3, 2e3, 12)))
+    basins = gdjax.map_basins(runs)
+    np.testing.assert_allclose(
+        basins.attractors.params * [1e3, 1e-3], [[-1, -1], [-1, 1], [1, -1], [1, 1]], atol=1e-4
+    )
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_deeper_minimum_is_first_however_high_the_starts(seed):
+    def tilted(w):
+        return (w[0] ** 2 - 1) ** 2 - 0.001 * w[0] + w[1] ** 2 / 2
+
+    starts = gdjax.uniform(jax.random.key(seed), [(-10, 10)] * 2, 200)
+    basins = mapped(tilted, starts, 1e-3, max_steps=50_000)
+    np.testing.assert_allclose(basins.attractors.params[:, 0], [1.0, -1.0], atol=1e-3)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_half_precision_has_the_same_minima(dtype):
+    axis = (np.arange(20) + 0.5) / 20 * 12 - 6
+    starts = jnp.asarray(np.stack(np.meshgrid(axis, axis), -1).reshape(-1, 2), dtype)
+    stop = gdjax.stop.gradient_below(2.0)
+    params = mapped(landscapes.himmelblau, starts, 0.01, stop=stop).attractors.params
+    known = landscapes.himmelblau.minima
+    known = known[np.argsort(known[:, 0])]
+    np.testing.assert_allclose(params.astype(float), known, atol=0.05)
 
 
 def test_diverged_and_unfinished_runs_get_no_label():

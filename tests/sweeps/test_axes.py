@@ -11,6 +11,12 @@ from gdjax import Descent
 from gdjax.sweeps.axes import named_axes
 
 
+@pytest.fixture(params=[np.float32, np.float64])
+def default(request):
+    with jax.enable_x64(request.param is np.float64):
+        yield request.param
+
+
 def axis(name="start", /, **axes):
     return named_axes(axes)[name]
 
@@ -67,6 +73,64 @@ def test_lists_and_tuples_of_numbers_have_one_value_a_lane(given):
 
 def test_whole_numbers_stay_whole():
     assert values(axis("n", n=[1, 2])).dtype == np.int32
+
+
+def test_a_list_of_fractions_whole_numbers_and_truths_is_of_the_default_float(default):
+    mixed = axis("a", a=[0.1, 1, True])
+    assert mixed.coords["a"][1].dtype == values(mixed).dtype == default
+    np.testing.assert_array_equal(values(mixed), np.array([0.1, 1, 1], default))
+
+
+def test_the_caller_may_change_an_array_afterwards():
+    given = np.float32([1.0, 2.0])
+    kept = axis("a", a=given)
+    given[:] = 0
+    assert values(kept).tolist() == [1.0, 2.0]
+
+
+TOO_LARGE = {
+    "int64": np.array([2**40, 1]),
+    "uint64": np.array([2**40, 1], np.uint64),
+    "float64": np.array([1e300, 1.0]),
+    "complex128": np.array([1e300j, 1.0]),
+    "list": [1, 2**40],
+    "list of both signs": [np.int32(-1), np.uint32(2**32 - 1)],
+    "tree": {"b": np.array([2**40, 1])},
+}
+
+
+@pytest.mark.parametrize("given", TOO_LARGE.values(), ids=TOO_LARGE)
+def test_values_out_of_the_range_of_their_dtype_are_refused(given):
+    with pytest.raises(ValueError, match=r"^budget.*: expected values within .*jax_enable_x64"):
+        axis("budget", budget=given)
+
+
+@pytest.mark.parametrize("given", TOO_LARGE.values(), ids=TOO_LARGE)
+def test_values_within_the_range_of_x64_are_taken_there(given, x64):
+    axis("budget", budget=given)
+
+
+def test_infinite_values_may_be_swept():
+    given = np.array([np.inf, np.nan, -np.inf, 1.0])
+    np.testing.assert_array_equal(values(axis("a", a=given)), np.float32(given))
+
+
+@pytest.mark.parametrize(
+    ("make", "name"),
+    [
+        (lambda: gdjax.grid(x=(0, 1e300, 3)), r"grid\['x'\] upper bound"),
+        (lambda: gdjax.sobol({"x": (-1e300, 0)}, 3), r"box\['x'\] lower bound"),
+    ],
+)
+def test_bounds_out_of_the_range_of_the_default_float_are_refused(make, name):
+    with pytest.raises(ValueError, match=f"^{name}: expected values within float32"):
+        make()
+
+
+def test_a_box_may_be_as_wide_as_floats_go():
+    points = values(axis(start=gdjax.uniform(jax.random.key(0), [(-3e38, 3e38)], 100)))
+    assert np.isfinite(points).all()
+    assert np.ptp(points.astype(float)) > 4e38
 
 
 def test_list_of_trees_is_stacked():

@@ -200,3 +200,118 @@ def test_index_of_a_lane_is_checked(runs):
         runs.descent(0, 5, 0)
     with pytest.raises(TypeError, match=r"^index: expected one for each of"):
         runs.descent(0)
+
+
+def start_of(start):
+    return Descent(lambda w: w**2, start, optax.sgd(0.1), max_steps=3)
+
+
+def close_over(x):
+    def lane(start):
+        return Descent(lambda w: (w - x) ** 2, start, optax.sgd(0.1), max_steps=3)
+
+    return gdjax.sweep(lane, start=[1.0, 2.0]).loss.sum()
+
+
+def with_key(key):
+    return gdjax.sweep(lambda start, key: start_of(start), start=[1.0, 2.0], key=key).loss
+
+
+def scattered(key):
+    return gdjax.sweep(start_of, start=gdjax.uniform(key, [(0, 1)], 4)).loss
+
+
+@pytest.mark.parametrize(
+    ("call", "name"),
+    [
+        (lambda: jax.jit(close_over)(1.0), "lane"),
+        (lambda: jax.vmap(close_over)(jnp.ones(2)), "lane"),
+        (lambda: jax.grad(close_over)(1.0), "lane"),
+        (lambda: jax.jit(with_key)(jax.random.key(0)), "key"),
+        (lambda: jax.jit(with_key)(jax.random.PRNGKey(0)), "key"),
+        (lambda: jax.vmap(with_key)(jax.random.split(jax.random.key(0), 2)), "key"),
+        (lambda: jax.jit(scattered)(jax.random.key(0)), "key"),
+        (lambda: jax.jit(lambda x: gdjax.sweep(start_of, start=[1.0, 2.0]).loss)(1.0), "lane"),
+    ],
+)
+def test_a_sweep_of_what_is_traced_is_refused_with_the_way_out(call, name):
+    with pytest.raises(TypeError, match=rf"^{name}: .*jax\.vmap over gdjax\.run"):
+        call()
+
+
+def test_a_sweep_goes_on_after_one_that_was_traced():
+    with pytest.raises(TypeError, match="lane: "):
+        jax.jit(lambda x: gdjax.sweep(start_of, start=[1.0, 2.0]).loss)(1.0)
+    assert (gdjax.sweep(start_of, start=[1.0, 2.0]).steps == 3).all()
+
+
+def by_position(start, /):
+    return start_of(start)
+
+
+def by_position_and_any(start, /, **others):
+    return start_of(start)
+
+
+def by_position_with_default(start=1.0, /):
+    return start_of(start)
+
+
+@pytest.mark.parametrize("lane", [by_position, by_position_and_any, by_position_with_default])
+def test_an_argument_by_position_only_is_refused_as_such(lane):
+    with pytest.raises(TypeError, match=r"^start: .*by position only.* leave out the /"):
+        gdjax.sweep(lane, start=[1.0])
+
+
+def test_a_function_that_does_not_say_its_arguments_is_refused():
+    with pytest.raises(TypeError, match=r"^lane: <class 'dict'> does not say which arguments"):
+        gdjax.sweep(dict, start=[1.0])
+
+
+def adam(start):
+    return Descent(himmelblau, start, optax.adam(0.1), max_steps=500)
+
+
+@pytest.mark.parametrize("count", [1, 7])
+def test_a_tile_of_one_lane_ends_as_wider_ones_to_rounding(count):
+    starts = np.stack(gdjax.sobol([(-6, 6), (-6, 6)], 7).columns, axis=1)[:count]
+    narrow, wide = (gdjax.sweep(adam, start=starts, tile=tile) for tile in (1, 16))
+    np.testing.assert_array_equal(narrow.status, wide.status)
+    np.testing.assert_allclose(narrow.params, wide.params, rtol=1e-5)
+
+
+def leaf_named(params):
+    def lane(start):
+        return Descent(
+            lambda p: sum(jnp.sum(leaf**2) for leaf in jax.tree.leaves(p)),
+            jax.tree.map(lambda leaf: leaf * start, params),
+            optax.sgd(0.1),
+        )
+
+    return lane
+
+
+@pytest.mark.parametrize(
+    ("params", "clash"),
+    [
+        (
+            {"a_b": jnp.ones(()), "a": {"b": jnp.ones(())}},
+            r"'params_a_b' .* params\['a'\]\['b'\] and of params\['a_b'\]",
+        ),
+        (
+            {"a": jnp.ones(2), "a_dim_0": jnp.ones(())},
+            r"'params_a_dim_0' .* dimension 0 of params\['a'\] and of params\['a_dim_0'\]",
+        ),
+    ],
+)
+def test_xarray_refuses_leaves_of_one_name(params, clash):
+    runs = gdjax.sweep(leaf_named(params), start=[1.0, 2.0])
+    with pytest.raises(ValueError, match=f"^to_xarray: {clash}; rename"):
+        runs.to_xarray()
+
+
+@pytest.mark.parametrize("name", ["loss", "params", "steps", "status", "grad_norm"])
+def test_xarray_refuses_an_axis_with_the_name_of_a_variable(name):
+    runs = gdjax.sweep(lambda **axis: start_of(axis[name]), **{name: [1.0, 2.0]})
+    with pytest.raises(ValueError, match=f"^to_xarray: '{name}' .* a coordinate .* and of {name};"):
+        runs.to_xarray()

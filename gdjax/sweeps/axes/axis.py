@@ -4,7 +4,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import jax
 import numpy as np
 
 from gdjax.trees import PyTree
@@ -26,11 +25,6 @@ class Axis:
     shape: tuple[int, ...]
     coords: Mapping[str, tuple[str, np.ndarray]]
     take: Callable[[np.ndarray], PyTree]
-
-
-def default_float() -> np.dtype:
-    """Return the dtype that jax gives a Python float: float64 only where x64 is on."""
-    return np.dtype(jax.dtypes.canonicalize_dtype(float))
 
 
 def component_names(name: str, labels: tuple[Any, ...] | None, count: int) -> tuple[str, ...]:

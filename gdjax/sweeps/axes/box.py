@@ -3,7 +3,10 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from gdjax import checks
+from gdjax.sweeps.axes.concrete import canonical_array
 
 
 class Box(NamedTuple):
@@ -15,11 +18,17 @@ class Box(NamedTuple):
 
 def checked_bounds(name: str, low: Any, high: Any) -> tuple[float, float]:
     """Return the bounds as floats, else raise naming them."""
-    low = float(checks.finite_scalar(f"{name} lower bound", low))
-    high = float(checks.finite_scalar(f"{name} upper bound", high))
+    low = _checked_bound(f"{name} lower bound", low)
+    high = _checked_bound(f"{name} upper bound", high)
     if not low < high:
         raise ValueError(f"{name}: expected lower bound < upper bound, got ({low}, {high})")
     return low, high
+
+
+def _checked_bound(name: str, bound: Any) -> float:
+    number = float(checks.finite_scalar(name, bound))
+    canonical_array(name, np.asarray(number))
+    return number
 
 
 def checked_box(box: Any) -> Box:

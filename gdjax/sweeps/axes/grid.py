@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 
 from gdjax import checks
-from gdjax.sweeps.axes.axis import Axis, assembled, component_names, default_float
+from gdjax.sweeps.axes.axis import Axis, assembled, component_names
 from gdjax.sweeps.axes.box import checked_bounds
+from gdjax.sweeps.axes.concrete import default_float
 from gdjax.trees import PyTree
 
 

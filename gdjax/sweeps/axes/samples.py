@@ -8,8 +8,9 @@ import numpy as np
 
 from gdjax import checks
 from gdjax.descent.description import typed_key
-from gdjax.sweeps.axes.axis import Axis, assembled, component_names, default_float
+from gdjax.sweeps.axes.axis import Axis, assembled, component_names
 from gdjax.sweeps.axes.box import Box, checked_box
+from gdjax.sweeps.axes.concrete import check_concrete, default_float
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,7 +37,7 @@ class Samples:
 def _scaled(box: Box, unit: np.ndarray) -> Samples:
     """Return points of the unit cube [n, components] scaled to the box."""
     columns = [
-        (low + (high - low) * unit[:, i]).astype(default_float())
+        (low + (high - low) * unit[:, i].astype(float)).astype(default_float())
         for i, (low, high) in enumerate(box.bounds)
     ]
     return Samples(box.labels, columns)
@@ -56,7 +57,7 @@ def uniform(key: jax.Array, box: Any, n: int) -> Samples:
       coordinates along it.
 
     Raises:
-      TypeError: the key is no random key, or the box not of this form.
+      TypeError: the key is no random key or traced, or the box not of this form.
       ValueError: bounds are not finite or not in order, or `n` is below 1.
 
     >>> import gdjax, jax, optax
@@ -68,7 +69,9 @@ def uniform(key: jax.Array, box: Any, n: int) -> Samples:
     """
     key, checked = typed_key("key", key), checked_box(box)
     n = checks.whole_number("n", n, least=1)
-    return _scaled(checked, np.asarray(jax.random.uniform(key, (n, len(checked.bounds)))))
+    unit = jax.random.uniform(key, (n, len(checked.bounds)))
+    check_concrete("key: got a traced value, or uniform is called inside jit", unit)
+    return _scaled(checked, np.asarray(unit))
 
 
 def sobol(box: Any, n: int, seed: int = 0) -> Samples:

@@ -8,8 +8,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gdjax import checks
 from gdjax.sweeps.axes.axis import Axis
+from gdjax.sweeps.axes.concrete import canonical_array, check_concrete
 from gdjax.trees import PyTree
 
 
@@ -68,7 +68,8 @@ def values_axis(name: str, given: Any) -> Axis:
 
     Raises:
       TypeError: a leaf is not an array of numbers or keys, or has no lane axis.
-      ValueError: the axis is empty, or its leaves have different lengths.
+      ValueError: the axis is empty, its leaves have different lengths, or a value is out of the
+        range of its dtype in JAX.
     """
     tree = _stacked(name, given)
     leaves = jax.tree_util.tree_leaves_with_path(tree)
@@ -110,11 +111,13 @@ def _stacked(name: str, given: Any) -> PyTree:
     if not lanes:
         raise ValueError(f"{name}: an axis needs at least one value, got {given!r}")
     try:
-        return jax.tree.map(lambda *leaves: _stack(leaves), *lanes)
+        stacked = jax.tree.map(lambda *leaves: _stack(leaves), *lanes)
     except ValueError as error:
         raise ValueError(
             f"{name}: the values of a list must all have one structure and shape; {error}"
         ) from error
+    # Once more, as numpy makes float64 of an int32 beside a float32.
+    return jax.tree_util.tree_map_with_path(lambda path, x: _as_array(name, path, x), stacked)
 
 
 def _stack(leaves: tuple) -> Any:
@@ -126,15 +129,11 @@ def _stack(leaves: tuple) -> Any:
 def _as_array(name: str, path: tuple, leaf: Any) -> Any:
     """Return a leaf as a numpy array in jax's dtype; random keys stay with jax."""
     where = f"{name}{jax.tree_util.keystr(path)}"
-    if not checks.is_concrete(leaf):
-        raise TypeError(
-            f"{where}: got a traced value; sweep runs blocks of lanes from Python. "
-            "Inside jit, use jax.vmap over gdjax.run instead"
-        )
+    check_concrete(f"{where}: got a traced value", leaf)
     dtype = getattr(leaf, "dtype", None)
     if dtype is not None and jnp.issubdtype(dtype, jax.dtypes.prng_key):
         return leaf
     array = np.asarray(leaf)
     if not (jnp.issubdtype(array.dtype, jnp.number) or array.dtype == bool):
         raise TypeError(f"{where}: expected an array of numbers, got {leaf!r}")
-    return array.astype(jax.dtypes.canonicalize_dtype(array.dtype))
+    return canonical_array(where, array)
