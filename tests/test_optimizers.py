@@ -1,5 +1,7 @@
 """One registry of optimizers and chains drives all tests here."""
 
+from functools import lru_cache
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -71,36 +73,43 @@ def test_it_reaches_the_minimum(name):
     np.testing.assert_allclose(result.params["b"], 0.0, atol=3e-3)
 
 
-@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
-@pytest.mark.parametrize("name", OPTIMIZERS)
+COMMON = ["sgd", "momentum", "adam", "clipped", "injected", "backtracking", "lbfgs", "momo"]
+SOME_NOW_ALL_ON_PURPOSE = [
+    name if name in COMMON else pytest.param(name, marks=pytest.mark.long) for name in OPTIMIZERS
+]
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", pytest.param("float16", marks=pytest.mark.long)])
+@pytest.mark.parametrize("name", SOME_NOW_ALL_ON_PURPOSE)
 def test_half_precision_is_kept(name, dtype):
     result = gdjax.run(described(name, dtype=dtype, max_steps=5))
-    assert {leaf.dtype for leaf in jax.tree.leaves(result.params)} == {jnp.dtype(dtype)}
+    assert {str(leaf.dtype) for leaf in jax.tree.leaves(result.params)} == {dtype}
     assert result.status != Status.DIVERGED
 
 
-@pytest.mark.parametrize("name", OPTIMIZERS)
+@pytest.mark.parametrize("name", SOME_NOW_ALL_ON_PURPOSE)
 def test_double_precision_is_kept(name, x64):
     result = gdjax.run(described(name, dtype="float64", max_steps=5))
-    assert {leaf.dtype for leaf in jax.tree.leaves(result.params)} == {jnp.dtype("float64")}
+    assert {str(leaf.dtype) for leaf in jax.tree.leaves(result.params)} == {"float64"}
+
+
+@lru_cache
+def lanes(name):
+    """Return the compiled runs of many learning rates, shared by the tests that need them."""
+    return jax.jit(jax.vmap(lambda rate: gdjax.run(described(name, rate, max_steps=20)).params))
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_other_learning_rates_compile_nothing(name, no_compilation):
-    run = jax.jit(jax.vmap(lambda rate: gdjax.run(described(name, rate, max_steps=9)).steps))
     first, second = jnp.array([0.01, 0.02]), jnp.array([0.03, 0.04])
-    run(first)
+    lanes(name)(first)
     with no_compilation():
-        run(second)
+        lanes(name)(second)
 
 
-@pytest.mark.parametrize("name", OPTIMIZERS)
+@pytest.mark.parametrize("name", SOME_NOW_ALL_ON_PURPOSE)
 def test_lanes_equal_the_runs_alone(name):
-    def run(rate):
-        return gdjax.run(described(name, rate, max_steps=20)).params
-
-    rates = jnp.array([0.01, 0.05])
-    together = jax.vmap(run)(rates)
-    alone = jax.jit(run)(rates[1])
+    together = lanes(name)(jnp.array([0.01, 0.05]))
+    alone = gdjax.run(described(name, jnp.array(0.05), max_steps=20)).params
     for lane, single in zip(jax.tree.leaves(together), jax.tree.leaves(alone)):
         np.testing.assert_allclose(lane[1], single, rtol=2e-4, atol=1e-5)
