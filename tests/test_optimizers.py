@@ -99,7 +99,7 @@ def lanes(name):
     return jax.jit(jax.vmap(lambda rate: gdjax.run(described(name, rate, max_steps=20)).params))
 
 
-@pytest.mark.parametrize("name", OPTIMIZERS)
+@pytest.mark.parametrize("name", SOME_NOW_ALL_ON_PURPOSE)
 def test_other_learning_rates_compile_nothing(name, no_compilation):
     first, second = jnp.array([0.01, 0.02]), jnp.array([0.03, 0.04])
     lanes(name)(first)
