@@ -84,6 +84,12 @@ def _in_dimensions(*dimensions: int) -> list[Landscape]:
     ]
 
 
+IN_DIMENSIONS = [
+    *_in_dimensions(4),
+    *(pytest.param(landscape, marks=pytest.mark.long) for landscape in _in_dimensions(30)),
+]
+
+
 def _label(landscape: Landscape) -> str:
     return f"{landscape.name}-{landscape.dimension}"
 
@@ -116,7 +122,7 @@ def _curvatures(landscape: Landscape, kind: str) -> np.ndarray:
     return curvatures
 
 
-@pytest.mark.parametrize("landscape", _in_dimensions(4, 30), ids=_label)
+@pytest.mark.parametrize("landscape", IN_DIMENSIONS, ids=_label)
 def test_gradient_vanishes_at_every_listed_point(landscape: Landscape) -> None:
     for kind, (_, slopes, hessians) in _at_listed_points(landscape).items():
         reach = np.abs(getattr(landscape, kind)).max(axis=1)
@@ -124,7 +130,7 @@ def test_gradient_vanishes_at_every_listed_point(landscape: Landscape) -> None:
         assert np.all(np.abs(slopes).max(axis=1) <= 1e-14 * scales), kind
 
 
-@pytest.mark.parametrize("landscape", _in_dimensions(4, 30), ids=_label)
+@pytest.mark.parametrize("landscape", IN_DIMENSIONS, ids=_label)
 def test_every_curvature_at_a_minimum_is_positive(landscape: Landscape) -> None:
     assert np.all(_curvatures(landscape, "minima") > 0.0)
 
@@ -135,7 +141,7 @@ def test_curvatures_at_a_saddle_have_both_signs(landscape: Landscape) -> None:
     assert np.all((curvatures[:, 0] < 0.0) & (curvatures[:, -1] > 0.0))
 
 
-@pytest.mark.parametrize("landscape", _in_dimensions(4, 30), ids=_label)
+@pytest.mark.parametrize("landscape", IN_DIMENSIONS, ids=_label)
 def test_every_curvature_at_a_maximum_is_negative(landscape: Landscape) -> None:
     assert np.all(_curvatures(landscape, "maxima") < 0.0)
 
@@ -186,7 +192,7 @@ def test_first_minimum_is_a_lowest_one(landscape: Landscape) -> None:
     assert np.all(values >= values[:1] - 1e-12)
 
 
-@pytest.mark.parametrize("landscape", _in_dimensions(4, 30), ids=_label)
+@pytest.mark.parametrize("landscape", IN_DIMENSIONS, ids=_label)
 def test_listed_points_are_within_the_domain(landscape: Landscape) -> None:
     low, high = np.array(landscape.domain).T
     listed = np.concatenate([getattr(landscape, kind) for kind in KINDS])

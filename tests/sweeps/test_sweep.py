@@ -53,8 +53,8 @@ def test_diverged_lanes_leave_their_neighbours_alone(runs):
     assert np.isfinite(runs.loss).all()
 
 
-@pytest.mark.parametrize("tile", [1, 3, 16, 1000])
-@pytest.mark.parametrize("block_size", [1, 40, None])
+@pytest.mark.parametrize("tile", [1, 3, 1000])
+@pytest.mark.parametrize("block_size", [1, 40])
 def test_tiles_and_blocks_change_nothing(runs, tile, block_size):
     other = gdjax.sweep(lane, **AXES, tile=tile, block_size=block_size)
     np.testing.assert_array_equal(other.status, runs.status)
