@@ -125,6 +125,14 @@ CASES = {
         TypeError,
         "state",
     ),
+    "state of shapes that the loss cannot take": (
+        lambda: go_on(
+            descent(loss=lambda w: jnp.sum(jnp.eye(3) @ w), params=jnp.ones(3)),
+            descent(params=jnp.ones(2)),
+        ),
+        TypeError,
+        "state",
+    ),
     "state of another dtype": (
         lambda: go_on(descent(params=jnp.float16(1)), descent(params=jnp.float32(1))),
         TypeError,

@@ -26,6 +26,7 @@ from gdjax.descent.stepping import (
     grad_norm,
     limit,
     next_state,
+    require_same_types,
     same_types,
     status,
 )
@@ -77,6 +78,8 @@ def _reopened(d: Descent, state: Any) -> State:
     """Return the state with a new budget, as this descent sees it; what diverged stays so."""
     if not isinstance(state, State):
         raise TypeError(f"state: expected a gdjax.State, got {state!r}")
+    # Before the loss meets them: its own error would not name the state.
+    require_same_types("state.params", state.params, d.params)
     loss, grad = value_and_ascent(d.loss, state.params, d.args)
     seen = state._replace(loss=loss, grad=grad, limit=limit(d, state.step))
     anew = {

@@ -103,8 +103,8 @@ def next_state(d: Descent, state: State) -> State:
         folds=[fold.update(memory, after) for fold, memory in zip(folds(d), state.folds)],
     )
     after = after._replace(status=status(d, after))
-    _require_same_types("optimizer: its state after an update", opt_state, state.opt_state)
-    _require_same_types("record: the memory of the folds", after.folds, state.folds)
+    require_same_types("optimizer: its state after an update", opt_state, state.opt_state)
+    require_same_types("record: the memory of the folds", after.folds, state.folds)
     running = state.status == Status.RUNNING
     # Else a lane at the edge of overflow could take one half of the step and refuse the other.
     finite = computed_once(finite_state(after))
@@ -202,7 +202,7 @@ def check_state(d: Descent, state: Any) -> None:
     """Raise TypeError unless the state has the shapes and dtypes of this descent."""
     if not isinstance(state, State):
         raise TypeError(f"state: expected a gdjax.State, got {state!r}")
-    _require_same_types("state", state, jax.eval_shape(first_state, d))
+    require_same_types("state", state, jax.eval_shape(first_state, d))
 
 
 def same_types(given: Any, expected: Any) -> bool:
@@ -212,7 +212,7 @@ def same_types(given: Any, expected: Any) -> bool:
     )
 
 
-def _require_same_types(name: str, given: Any, expected: Any) -> None:
+def require_same_types(name: str, given: Any, expected: Any) -> None:
     """Raise TypeError naming the first leaf of `given` that is not of the expected type."""
     if jax.tree.structure(given) != jax.tree.structure(expected):
         raise TypeError(
