@@ -56,6 +56,10 @@ class Fold:
         """Return the memory after one more state."""
         raise NotImplementedError
 
+    def pad(self, memory: PyTree, state: Any, steps: jax.Array) -> PyTree:
+        """Return the memory after `steps` more states that were never run: the unused budget."""
+        return memory
+
     def finish(self, memory: PyTree) -> PyTree:
         """Return what the result holds."""
         return memory
@@ -90,6 +94,7 @@ def fold(
     init: Of,
     update: Callable[[PyTree, Any], PyTree],
     finish: Callable[[PyTree], PyTree] | None = None,
+    pad: Callable[[PyTree, Any, jax.Array], PyTree] | None = None,
 ) -> Fold:
     """Record a running statistic of every state of the run, in constant memory.
 
@@ -98,6 +103,10 @@ def fold(
       update: function of `(memory, state)` that returns the memory after one more state: the same
         tree, shapes and dtypes.
       finish: function of the memory that returns what the result holds; the memory if left out.
+      pad: function of `(memory, state, steps)` that returns the memory as if the run had gone on
+        for `steps` more states, the int32 number that its budget had left when it ended at
+        `state`; it is called once, at the end, and nothing is run. Without it a run that ends
+        early counts as it is.
 
     Returns:
       A recorder.
@@ -114,7 +123,10 @@ def fold(
     """
     checks.function("init", init)
     checks.function("update", update)
-    return _Custom(init, update, None if finish is None else checks.function("finish", finish))
+    for name, function in {"finish": finish, "pad": pad}.items():
+        if function is not None:
+            checks.function(name, function)
+    return _Custom(init, update, finish, pad)
 
 
 def mean(of: Of = _loss) -> Fold:
@@ -223,12 +235,16 @@ class _Custom(Fold):
     first: Of
     next: Callable[[PyTree, Any], PyTree]
     last: Callable[[PyTree], PyTree] | None
+    rest: Callable[[PyTree, Any, jax.Array], PyTree] | None
 
     def init(self, state: Any) -> PyTree:
         return self.first(state)
 
     def update(self, memory: PyTree, state: Any) -> PyTree:
         return self.next(memory, state)
+
+    def pad(self, memory: PyTree, state: Any, steps: jax.Array) -> PyTree:
+        return memory if self.rest is None else self.rest(memory, state, steps)
 
     def finish(self, memory: PyTree) -> PyTree:
         return memory if self.last is None else self.last(memory)

@@ -109,7 +109,8 @@ def execute(d: Descent, state: State) -> Result:
             recorded.append(next(history))
         else:
             fold, accumulated = next(memory)
-            recorded.append(fold.finish(accumulated))
+            left = state.limit - state.step
+            recorded.append(fold.finish(fold.pad(accumulated, state, left)))
     return Result(
         params=state.params,
         loss=state.loss,

@@ -1,57 +1,198 @@
-"""The engine: runs all lanes, block after block, and keeps what `Outcome` names of each."""
+"""The engine: runs all lanes of a sweep, block after block, on all cores or devices."""
 
 from collections.abc import Iterator
-from typing import Any
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from queue import SimpleQueue
+from time import perf_counter
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
-from gdjax.descent import Result
-from gdjax.sweeps.axes.concrete import check_concrete
-from gdjax.sweeps.lanes import Lanes
-from gdjax.sweeps.programs import Outcome, block_program
-from gdjax.sweeps.progress import progress_bar
-from gdjax.sweeps.tiles import tile_width, tiles_in_block
+from gdjax.descent import Status
+from gdjax.sweeps.block import Done, Fresh, Layout, Packings, Waiting
+from gdjax.sweeps.boxes import Blocks, Box
+from gdjax.sweeps.collect import Arrays, Collector
+from gdjax.sweeps.lane_program import LaneProgram
+from gdjax.sweeps.patience import Patience
+from gdjax.sweeps.pool import Living, Pool
+from gdjax.sweeps.progress import Bar
+from gdjax.sweeps.turns import status_of, updates
+from gdjax.trees import PyTree
 
-TRACED = "lane: it closes over a traced value, or sweep is called inside jit"
+FEWEST_TILES = 8  # of lanes that wait, for which one worker more is worth its call
 
 
-def run_lanes(
-    lanes: Lanes, lane: Result, tile: Any, block_size: int | None, progress: bool | None
-) -> Outcome:
-    """Return the outcome of every lane, numpy arrays [lanes, ...] in the order of their numbers.
+class Work(NamedTuple):
+    """What a sweep computed, in updates of one lane."""
 
-    `lane` holds the shapes and dtypes of one lane's result; the rest is as in `gdjax.sweep`.
-    """
-    width = tile_width(tile, lane, lanes.count)
-    tiles = tiles_in_block(block_size, width, lanes.count)
-    outcome: Outcome = jax.tree.map(
-        lambda leaf: np.empty((lanes.count, *leaf.shape), leaf.dtype),
-        Outcome(*(getattr(lane, name) for name in Outcome._fields)),
+    useful: int  # that lanes made on their way
+    executed: int  # with those of lanes that had ended and waited for others of their tile
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """What the engine needs to know of a sweep."""
+
+    program: LaneProgram
+    sources: PyTree
+    key: Any
+    blocks: Blocks
+    layout: Layout
+    packing: Packings
+    collector: Collector
+
+
+class Slot(NamedTuple):
+    """A device with the program compiled for it, and the arguments that are the same for all."""
+
+    program: Any
+    shared: tuple
+    nothing_waits: Waiting
+
+
+class Round(NamedTuple):
+    """What one call of a block returns to the engine."""
+
+    ended: int  # lanes
+    work: Work
+    living: Living
+    seconds: float
+
+
+def run_lanes(sweep: Sweep, devices: list[Any], workers: int, bar: Bar) -> Work:
+    """Run all lanes, `workers` blocks at a time on each device; the collector gets what they are."""
+    slots: SimpleQueue[Slot] = SimpleQueue()
+    for slot in [_slot(sweep, device) for device in devices]:
+        for _ in range(workers):
+            slots.put(slot)
+    at_once = workers * len(devices)
+    fresh, pool, patience = iter(sweep.blocks), Pool(sweep.packing.state), Patience()
+    x64 = jax.config.jax_enable_x64
+    useful = executed = 0
+
+    def call(block: list[Box] | Waiting, last: bool) -> Round:
+        # Threads have settings of their own, and numpy arrays become jax arrays by them.
+        with jax.enable_x64(x64):
+            slot = slots.get()
+            try:
+                return _round(sweep, slot, block, patience, last)
+            finally:
+                slots.put(slot)
+
+    # One thread more: it collects what a device has computed while that computes on.
+    with ThreadPoolExecutor(at_once + 1) as threads:
+        under_way: set[Future[Round]] = set()
+        try:
+            while True:
+                while len(under_way) <= at_once and (block := _next(sweep, fresh, pool)):
+                    under_way.add(threads.submit(call, block, False))
+                if not under_way:
+                    parts = _last(sweep, pool, at_once)
+                    under_way = {threads.submit(call, part, len(parts) == 1) for part in parts}
+                if not under_way:
+                    return Work(useful, executed)
+                done, under_way = wait(under_way, return_when=FIRST_COMPLETED)
+                for future in done:
+                    result = future.result()
+                    patience.learn(result.seconds, result.work.executed)
+                    useful += result.work.useful
+                    executed += result.work.executed
+                    bar.update(result.ended)
+                    pool.add(result.living)
+        finally:
+            for future in under_way:
+                future.cancel()
+
+
+def _slot(sweep: Sweep, device: Any) -> Slot:
+    dims = len(sweep.blocks.shape)
+    lengths = np.array(sweep.blocks.shape, np.int64)
+    strides = np.append(np.cumprod(lengths[:0:-1])[::-1], 1).astype(np.int32)
+    shared = (*jax.device_put((sweep.sources, sweep.key), device), strides)
+    nothing_waits = sweep.program.nothing_waits(sweep.layout, dims, sweep.packing, device)
+    begin = np.bool_(True), _fresh(sweep, []), nothing_waits
+    example = (*shared, *begin, np.int32(0), Patience().rounds(1, False))
+    return Slot(sweep.program.compiled(sweep.layout, example), shared, nothing_waits)
+
+
+def _next(sweep: Sweep, fresh: Iterator[list[Box]], pool: Pool) -> list[Box] | Waiting | None:
+    """Return the next block: a full one of lanes that wait, else a fresh one."""
+    room = sweep.layout.lanes
+    return pool.taken(room, room) if pool.count >= room else next(fresh, None)
+
+
+def _last(sweep: Sweep, pool: Pool, workers: int) -> list[Waiting]:
+    """Return the lanes that are left, in a block for each worker that they are worth."""
+    tiles = -(-pool.count // sweep.layout.tile)
+    parts = max(1, min(workers, tiles // FEWEST_TILES))
+    each = -(-tiles // parts) * sweep.layout.tile
+    return [pool.taken(each, sweep.layout.lanes) for _ in range(-(-pool.count // max(each, 1)))]
+
+
+def _fresh(sweep: Sweep, boxes: list[Box]) -> Fresh:
+    dims = len(sweep.blocks.shape)
+    offset, sides = np.zeros((2, sweep.layout.tiles, dims), np.int32)
+    for i, box in enumerate(boxes):
+        offset[i], sides[i] = box
+    return Fresh(offset, sides, np.int32(sweep.blocks.tiles_a_box))
+
+
+def _round(
+    sweep: Sweep, slot: Slot, block: list[Box] | Waiting, patience: Patience, last: bool
+) -> Round:
+    if isinstance(block, Waiting):
+        tiles = -(-int(block.count) // sweep.layout.tile)
+        args = np.bool_(False), _fresh(sweep, []), block
+        rounds = patience.rounds(tiles, alone=last and tiles == 1)
+    else:
+        tiles = len(block) * sweep.blocks.tiles_a_box
+        args = np.bool_(True), _fresh(sweep, block), slot.nothing_waits
+        rounds = patience.rounds(None, alone=False)
+    began = perf_counter()
+    done = slot.program(*slot.shared, *args, np.int32(tiles), rounds)
+    done: Done = jax.tree.map(np.asarray, done)
+    seconds = perf_counter() - began
+
+    lanes = tiles * sweep.layout.tile
+    code, base = done.code[:lanes], done.base[:lanes]
+    living = np.flatnonzero(status_of(code) == Status.RUNNING)
+    if isinstance(block, Waiting):
+        count = int(block.count)
+        place = block.place[:, :lanes]
+        _collect_waiting(sweep, place[:, :count], code[:count], done)
+        place = place[:, living]
+    else:
+        count = sum(box.count for box in block)
+        _collect_fresh(sweep, block, code, done)
+        place = sweep.blocks.place(living, block)
+    state = sweep.packing.state.taken(done.state, living)
+    executed = int(done.turns.sum()) * sweep.layout.tile
+    return Round(
+        count - len(living),
+        Work(int(updates(code).sum()), executed),
+        Living(place, base[living] + updates(code[living]), state),
+        seconds,
     )
-    with progress_bar(lanes.count, progress) as bar:
-        for numbers, block in _blocks(lanes, tiles, width):
-            for rows, values in zip(jax.tree.leaves(outcome), jax.tree.leaves(block)):
-                rows[numbers] = np.asarray(values)[: len(numbers)]
-            bar.update(len(numbers))
-    return outcome
 
 
-def _blocks(lanes: Lanes, tiles: int, width: int) -> Iterator[tuple[np.ndarray, Outcome]]:
-    """Yield the lane numbers and the outcome of each block; the next is under way meanwhile."""
-    run_block = block_program(lanes.lane)
-    under_way: list[tuple[np.ndarray, Outcome]] = []
-    for first in range(0, lanes.count, tiles * width):
-        numbers = np.arange(first, min(first + tiles * width, lanes.count), dtype=np.int32)
-        # The last lane stands in for those that a tile lacks, so that none waits for a stranger.
-        padded = np.pad(numbers, (0, tiles * width - len(numbers)), mode="edge")
-        values = jax.tree.map(
-            lambda leaf: leaf.reshape(tiles, width, *leaf.shape[1:]), lanes.values(padded)
-        )
-        in_use = np.int32(-(-len(numbers) // width))
-        outcome = run_block(values, padded.reshape(tiles, width), in_use, lanes.key)
-        check_concrete(TRACED, outcome)
-        under_way.append((numbers, outcome))
-        if len(under_way) == 2:
-            yield under_way.pop(0)
-    yield from under_way
+def _collect_fresh(sweep: Sweep, block: list[Box], code: np.ndarray, done: Done) -> None:
+    room = sweep.blocks.tiles_a_box * sweep.layout.tile
+    kept, collector = sweep.packing.kept, sweep.collector
+    if not isinstance(collector, Arrays):
+        present = np.concatenate([i * room + np.arange(box.count) for i, box in enumerate(block)])
+        ended = present[status_of(code[present]) != Status.RUNNING]
+        collector.take_lanes(sweep.blocks.place(ended, block), kept.taken(done.kept, ended))
+        return
+    first = 0
+    for run in sweep.blocks.joined(block):
+        lanes = slice(first, first + sum(box.count for box in run))
+        collector.take_boxes(sweep.blocks, run, kept.taken(done.kept, lanes))
+        first += len(run) * room
+
+
+def _collect_waiting(sweep: Sweep, place: np.ndarray, code: np.ndarray, done: Done) -> None:
+    ended = np.flatnonzero(status_of(code) != Status.RUNNING)
+    kept = sweep.packing.kept.taken(done.kept, ended)
+    sweep.collector.take_lanes(place[:, ended], kept)

@@ -1,7 +1,7 @@
 """The numbered lanes of a sweep: a function to a descent, and the values it is called with."""
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import prod
 from typing import Any
@@ -13,6 +13,7 @@ from gdjax import checks
 from gdjax.descent import Descent
 from gdjax.descent.description import INT32_MAX
 from gdjax.sweeps.axes import Axis, named_axes
+from gdjax.sweeps.axes.axis import Gather
 from gdjax.trees import PyTree
 
 
@@ -22,6 +23,20 @@ class Lane:
 
     function: Callable[..., Descent]
     takes_key: bool
+    gathers: tuple[tuple[str, int, Gather], ...]  # for each axis its name and its dimensions
+
+    @property
+    def dims(self) -> int:
+        """The number of dimensions of the sweep."""
+        return sum(dims for _, dims, _ in self.gathers)
+
+    def values(self, sources: Mapping[str, PyTree], place: Sequence[Any]) -> dict[str, PyTree]:
+        """Return what the function gets at a place, an index along each dimension."""
+        values, first = {}, 0
+        for name, dims, gather in self.gathers:
+            values[name] = gather(sources[name], place[first : first + dims])
+            first += dims
+        return values
 
     def descent(self, values: Mapping[str, Any], number: Any, key: jax.Array | None) -> Descent:
         """Return the descent of a lane, whose key is `fold_in(key, number)`; it may be traced."""
@@ -57,9 +72,12 @@ class Lanes:
 
     def values(self, numbers: np.ndarray) -> dict[str, PyTree]:
         """Return what the lane function gets for lane numbers [n]: leaves [n, ...] by keyword."""
-        lengths = [prod(axis.shape) for axis in self.axes.values()]
-        indices = np.unravel_index(numbers, lengths)
-        return {name: axis.take(i) for (name, axis), i in zip(self.axes.items(), indices)}
+        return self.lane.values(self.sources, np.unravel_index(numbers, self.shape))
+
+    @property
+    def sources(self) -> dict[str, PyTree]:
+        """The arrays that the values are gathered from, by keyword."""
+        return {name: axis.source for name, axis in self.axes.items()}
 
     def descent(self, number: int) -> Descent:
         """Return the descent of one lane, to be run alone."""
@@ -75,7 +93,9 @@ def checked_lanes(function: Any, given_axes: dict[str, Any], key: jax.Array | No
     parameters = _parameters(function)
     takes_key = "key" in parameters and key is not None
     _check_keywords(parameters, [*given_axes, *(["key"] if takes_key else [])])
-    lanes = Lanes(Lane(function, takes_key), named_axes(given_axes), key)
+    axes = named_axes(given_axes)
+    gathers = tuple((name, len(axis.dims), axis.gather) for name, axis in axes.items())
+    lanes = Lanes(Lane(function, takes_key, gathers), axes, key)
     if lanes.count > INT32_MAX:
         raise ValueError(f"sweep: expected at most {INT32_MAX} lanes, got {lanes.count}")
     return lanes

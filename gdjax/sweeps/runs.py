@@ -8,6 +8,7 @@ import jax
 import numpy as np
 
 from gdjax.descent import Descent
+from gdjax.sweeps.engine import Work
 from gdjax.sweeps.lanes import Lanes
 from gdjax.trees import PyTree
 
@@ -26,6 +27,8 @@ class Runs:
       steps: int32 [*shape], the updates that led there.
       status: int8 [*shape], a `gdjax.Status`.
       record: what the descents recorded, leaves [*shape, ...].
+      work: the updates that were made, `useful`, and `executed` with those of lanes that had ended
+        and waited for others of their tile.
       lanes: the lane function with its axes.
     """
 
@@ -35,6 +38,7 @@ class Runs:
     steps: np.ndarray
     status: np.ndarray
     record: PyTree
+    work: Work
     lanes: Lanes
 
     @property

@@ -1,18 +1,31 @@
 """Many runs at once: `sweep`."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from os import PathLike
 from typing import Any, Literal
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
-from gdjax.descent import Descent, Result
-from gdjax.descent.description import typed_key
+from gdjax.descent import Descent
+from gdjax.descent.description import canonical, typed_key
+from gdjax.descent.running import execute
+from gdjax.descent.stepping import first_state
 from gdjax.sweeps.axes.concrete import check_concrete
-from gdjax.sweeps.engine import run_lanes
+from gdjax.sweeps.block import Packings
+from gdjax.sweeps.boxes import blocks
+from gdjax.sweeps.collect import Arrays, whole_outcome
+from gdjax.sweeps.engine import Sweep, run_lanes
+from gdjax.sweeps.lane_program import LaneProgram, lane_program
 from gdjax.sweeps.lanes import Lanes, checked_lanes
-from gdjax.sweeps.programs import lane_program, run_lane
+from gdjax.sweeps.machine import block_layout, checked_devices, workers_of
+from gdjax.sweeps.progress import progress_bar
+from gdjax.sweeps.reduced import Reduced, checked_reducers
 from gdjax.sweeps.runs import Runs
+from gdjax.sweeps.store import Store
+from gdjax.sweeps.traced_lane import TracedLane
+from gdjax.trees import PyTree
 
 NOT_WHILE_TRACING = (
     jax.errors.ConcretizationTypeError,
@@ -29,8 +42,12 @@ def sweep(
     progress: bool | None = None,
     tile: int | Literal["auto"] = "auto",
     block_size: int | None = None,
+    workers: int | None = None,
+    devices: Sequence[jax.Device] | None = None,
+    reduce: PyTree = None,
+    store: str | PathLike[str] | None = None,
     **axes: Any,
-) -> Runs:
+) -> Any:
     """Run a lane function at every combination of its axes, compiled once for all of them.
 
     Each keyword is an axis, and the product runs over them in the order given, the last fastest.
@@ -48,13 +65,23 @@ def sweep(
       progress: whether to show a bar; None shows it on a terminal where tqdm is installed.
       tile: lanes that are computed together; "auto" chooses by the size of a lane's state. The
         last bits of the results may depend on it, as XLA compiles each width to code of its own.
-      block_size: lanes of one call of the device, rounded up to whole tiles.
+      block_size: lanes of one call of a device, rounded up to whole tiles; it bounds the memory
+        that a sweep needs beside its results.
+      workers: blocks that a device computes at a time, each in a thread; left out, one for each
+        core of a CPU, and two for another device.
+      devices: devices of one kind, such as `jax.local_devices()`, that share the blocks; left out,
+        the default device.
+      reduce: a reducer of `gdjax.reduce`, or a pytree of them: what is kept is not each lane but
+        what they make of all, in memory that does not grow with the number of lanes.
+      store: path of a directory for the arrays of the result: numpy's `.npy` files, mapped into
+        memory, so that they may be larger than that. It is made where it is missing.
       **axes: for each argument of `lane` its values: an array or a list (one value a lane), a
         pytree of arrays with a leading lane axis, or what `gdjax.grid`, `gdjax.uniform`,
         `gdjax.sobol` or `gdjax.paired` returns.
 
     Returns:
-      The runs: numpy arrays, shaped and named by the axes.
+      The runs: numpy arrays, shaped and named by the axes. With `reduce`, the same pytree with the
+      result of each reducer.
 
     Raises:
       TypeError: an axis that the function does not take or lacks, values that are not numbers, a
@@ -74,24 +101,34 @@ def sweep(
     [[1, 1, 2], [1, 1, 2]]
     """
     check_concrete("key: got a traced value", key)
+    check_concrete("lane: sweep is called inside jit", jnp.zeros(()))
     lanes = checked_lanes(lane, axes, None if key is None else typed_key("key", key))
-    outcome = run_lanes(lanes, _lane_shapes(lanes), tile, block_size, progress)
-    return Runs(
-        **{
-            name: jax.tree.map(lambda leaf: leaf.reshape(*lanes.shape, *leaf.shape[1:]), values)
-            for name, values in outcome._asdict().items()
-        },
-        lanes=lanes,
-    )
+    reducers = None if reduce is None else checked_reducers(reduce)
+    keep = whole_outcome if reducers is None else reducers
+    on = checked_devices(devices)
+    program = lane_program(lanes.lane, keep)
+    traced, packing = _traced(program, lanes)
+    layout = block_layout(tile, block_size, traced, packing, lanes.shape, on[0])
+    if reducers is not None:
+        collector = Reduced(reducers, packing.kept, traced.kept_shapes)
+    else:
+        files = None if store is None else Store(store)
+        collector = Arrays(lanes.shape, traced.kept_shapes, packing.kept, files)
+    cut = blocks(lanes.shape, layout.tile, layout.lanes)
+    request = Sweep(program, lanes.sources, lanes.key, cut, layout, packing, collector)
+    with progress_bar(lanes.count, progress) as bar:
+        work = run_lanes(request, on, workers_of(workers, on), bar)
+    if isinstance(collector, Reduced):
+        return collector.finished()
+    return Runs(**collector.tree._asdict(), work=work, lanes=lanes)
 
 
-def _lane_shapes(lanes: Lanes) -> Result:
-    """Return the shapes and dtypes of one lane's result; bad input is met here, while tracing."""
-    number = np.int32(0)
-    values = jax.tree.map(lambda leaf: leaf[0], lanes.values(np.array([number])))
+def _traced(program: LaneProgram, lanes: Lanes) -> tuple[TracedLane, Packings]:
+    """Return the lane function traced; bad input is met here, before anything is compiled."""
     try:
-        return jax.eval_shape(lane_program(lanes.lane), values, number, lanes.key)
+        return program.traced(lanes.sources, lanes.key)
     except NOT_WHILE_TRACING as error:
+        values = jax.tree.map(lambda leaf: leaf[0], lanes.values(np.array([0])))
         names = [name for name in values if _needs_value(lanes, values, name)]
         raise TypeError(
             f"{', '.join(names) or 'lane'}: the lane function needs this value while it is "
@@ -103,8 +140,9 @@ def _lane_shapes(lanes: Lanes) -> Result:
 def _needs_value(lanes: Lanes, values: dict[str, Any], name: str) -> bool:
     """Return whether tracing fails already where this axis alone has no value."""
 
-    def run(value: Any) -> Result:
-        return run_lane(lanes.lane, values | {name: value}, np.int32(0), lanes.key)
+    def run(value: Any) -> Any:
+        d = canonical(lanes.lane.descent(values | {name: value}, np.int32(0), lanes.key))
+        return execute(d, first_state(d))
 
     try:
         jax.eval_shape(run, values[name])

@@ -1,12 +1,25 @@
 """What every axis of a sweep is: named dimensions, their coordinates, and a value for each lane."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 
 from gdjax.trees import PyTree
+
+
+class Gather(Hashable, Protocol):
+    """How lanes get their values: a pure function, the same for all axes of a kind.
+
+    It is known by its value, so that a sweep over other values of an axis compiles nothing.
+    """
+
+    def __call__(self, source: PyTree, place: Sequence[Any]) -> PyTree:
+        """Return the values at an index along each dimension of the axis; both may be traced."""
+        ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -17,14 +30,24 @@ class Axis:
       dims: the names of the dimensions.
       shape: their lengths.
       coords: for each coordinate its dimension and its values [length of the dimension].
-      take: function from lane numbers within the axis, an int array [n] in C order, to the values
-        of these lanes, a pytree of arrays [n, ...].
+      source: pytree of arrays from which the values are gathered.
+      gather: function of `source` and of a place, an index along each dimension.
     """
 
     dims: tuple[str, ...]
     shape: tuple[int, ...]
     coords: Mapping[str, tuple[str, np.ndarray]]
-    take: Callable[[np.ndarray], PyTree]
+    source: PyTree
+    gather: Gather
+
+
+def rows(array: Any, index: Any) -> Any:
+    """Return `array[index]` along the first axis, for an index or an array of them in bounds."""
+    if isinstance(array, np.ndarray) and isinstance(index, np.ndarray):
+        return array[index]
+    if isinstance(array, jax.Array) and jnp.issubdtype(array.dtype, jax.dtypes.prng_key):
+        return array[index]
+    return jnp.asarray(array).at[index].get(mode="promise_in_bounds", wrap_negative_indices=False)
 
 
 def component_names(name: str, labels: tuple[Any, ...] | None, count: int) -> tuple[str, ...]:
@@ -32,6 +55,9 @@ def component_names(name: str, labels: tuple[Any, ...] | None, count: int) -> tu
     return tuple(map(str, labels)) if labels else tuple(f"{name}_{i}" for i in range(count))
 
 
-def assembled(labels: tuple[str, ...] | None, columns: list[np.ndarray]) -> PyTree:
+def assembled(labels: tuple[str, ...] | None, columns: list[Any]) -> PyTree:
     """Return columns [n] as one value a lane: a dict where they have labels, else a vector."""
-    return dict(zip(labels, columns)) if labels else np.stack(columns, axis=-1)
+    if labels:
+        return dict(zip(labels, columns))
+    stack = np.stack if isinstance(columns[0], np.ndarray) else jnp.stack
+    return stack(columns, axis=-1)

@@ -1,12 +1,13 @@
 """A regular grid of starts, one dimension of the sweep for each of its own."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from gdjax import checks
-from gdjax.sweeps.axes.axis import Axis, assembled, component_names
+from gdjax.sweeps.axes.axis import Axis, assembled, component_names, rows
 from gdjax.sweeps.axes.box import checked_bounds
 from gdjax.sweeps.axes.concrete import default_float
 from gdjax.trees import PyTree
@@ -27,12 +28,16 @@ class Grid:
             (low + (np.arange(n) + 0.5) * ((high - low) / n)).astype(default_float())
             for low, high, n in self.ranges
         ]
+        coords = {d: (d, c) for d, c in zip(dims, centres)}
+        return Axis(dims, shape, coords, centres, _Cells(self.labels))
 
-        def take(lanes: np.ndarray) -> PyTree:
-            indices = np.unravel_index(lanes, shape)
-            return assembled(self.labels, [c[i] for c, i in zip(centres, indices)])
 
-        return Axis(dims, shape, {d: (d, c) for d, c in zip(dims, centres)}, take)
+@dataclass(frozen=True)
+class _Cells:
+    labels: tuple[str, ...] | None
+
+    def __call__(self, source: PyTree, place: Sequence[Any]) -> PyTree:
+        return assembled(self.labels, [rows(c, i) for c, i in zip(source, place)])
 
 
 def grid(*ranges: tuple[float, float, int], **named: tuple[float, float, int]) -> Grid:

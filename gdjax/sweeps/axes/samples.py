@@ -1,5 +1,6 @@
 """Starts scattered over a box: one dimension of the sweep, whatever the box's own."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,9 +9,10 @@ import numpy as np
 
 from gdjax import checks
 from gdjax.descent.description import typed_key
-from gdjax.sweeps.axes.axis import Axis, assembled, component_names
+from gdjax.sweeps.axes.axis import Axis, assembled, component_names, rows
 from gdjax.sweeps.axes.box import Box, checked_box
 from gdjax.sweeps.axes.concrete import check_concrete, default_float
+from gdjax.trees import PyTree
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,12 +28,15 @@ class Samples:
         n = len(self.columns[0])
         coords = {name: (name, np.arange(n))}
         coords |= {c: (name, column) for c, column in zip(components, self.columns)}
-        return Axis(
-            (name,),
-            (n,),
-            coords,
-            lambda lanes: assembled(self.labels, [column[lanes] for column in self.columns]),
-        )
+        return Axis((name,), (n,), coords, self.columns, _Points(self.labels))
+
+
+@dataclass(frozen=True)
+class _Points:
+    labels: tuple[str, ...] | None
+
+    def __call__(self, source: PyTree, place: Sequence[Any]) -> PyTree:
+        return assembled(self.labels, [rows(column, place[0]) for column in source])
 
 
 def _scaled(box: Box, unit: np.ndarray) -> Samples:

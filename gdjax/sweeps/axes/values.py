@@ -1,6 +1,6 @@
 """Axes of given values: arrays, lists, and pytrees with a leading lane axis."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gdjax.sweeps.axes.axis import Axis
+from gdjax.sweeps.axes.axis import Axis, rows
 from gdjax.sweeps.axes.concrete import canonical_array, check_concrete
 from gdjax.trees import PyTree
 
@@ -30,12 +30,8 @@ class Paired:
         for key, part in parts.items():
             _, values = next(iter(part.coords.values()))
             coords[key] = (name, values)
-        return Axis(
-            (name,),
-            (length,),
-            coords,
-            lambda lanes: {key: part.take(lanes) for key, part in parts.items()},
-        )
+        sources = {key: part.source for key, part in parts.items()}
+        return Axis((name,), (length,), coords, sources, taken_rows)
 
 
 def paired(**columns: Any) -> Paired:
@@ -95,8 +91,14 @@ def values_axis(name: str, given: Any) -> Axis:
         (name,),
         (length,),
         {name: (name, values)},
-        lambda lanes: jax.tree.map(lambda leaf: leaf[lanes], tree),
+        tree,
+        taken_rows,
     )
+
+
+def taken_rows(source: PyTree, place: Sequence[Any]) -> PyTree:
+    """Return the rows of every leaf at a place along the only dimension."""
+    return jax.tree.map(lambda leaf: rows(leaf, place[0]), source)
 
 
 def _stacked(name: str, given: Any) -> PyTree:

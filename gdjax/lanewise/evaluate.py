@@ -1,0 +1,68 @@
+"""Programs run with small arrays as separate scalars.
+
+Over a tile of lanes each scalar becomes one vector of the tile, and all that is done to them is
+elementwise: XLA makes one loop of it, where a small leading axis would cost pads, slices and
+reductions between arrays of a few rows.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from gdjax.lanewise.entries import Entries, entries, is_small, whole
+from gdjax.lanewise.program import Atom, Known, Operation
+from gdjax.lanewise.rules import RULES
+
+
+Found = dict[int, Any]
+
+
+def evaluate(operations: Sequence[Operation], found: Found) -> Found:
+    """Return the values of one lane by number, those of these operations added.
+
+    Args:
+      operations: in the order of a program.
+      found: what they need, by number: jax values, or `Entries` of small arrays.
+    """
+    found = dict(found)
+    for operation in operations:
+        outputs = _applied(operation, [read(atom, found) for atom in operation.inputs])
+        found |= {v.number: x for v, x in zip(operation.outputs, outputs)}
+    return found
+
+
+def read(atom: Atom, found: Found) -> Any:
+    """Return the value of an atom."""
+    return atom.value if isinstance(atom, Known) else found[atom.number]
+
+
+def _applied(operation: Operation, inputs: list[Any]) -> Sequence[Any]:
+    rule = RULES.get(operation.primitive.name)
+    if rule is not None and all(map(is_small, _avals(operation))):
+        split = [entries(x, atom.aval) for x, atom in zip(inputs, operation.inputs)]
+        outputs = rule(operation, *split)
+        if outputs is not None:
+            return outputs
+    return _bound(operation, [whole(x) for x in inputs])
+
+
+def _avals(operation: Operation) -> list[Any]:
+    return [atom.aval for atom in (*operation.inputs, *operation.outputs)]
+
+
+def _bound(operation: Operation, inputs: list[Any]) -> Sequence[Any]:
+    primitive = operation.primitive
+    outputs = primitive.bind(*inputs, **primitive.get_bind_params(dict(operation.params)))
+    return outputs if primitive.multiple_results else [outputs]
+
+
+def split_leaf(leaf: Any) -> Any:
+    """Return an array, or `Entries` of one with axes that is small: jax arrays all of them."""
+    if isinstance(leaf, Entries):
+        split = leaf if leaf.scalars.ndim else leaf.scalars.item()
+    else:
+        aval = jax.typeof(leaf)
+        split = Entries(entries(leaf, aval)) if aval.shape and is_small(aval) else leaf
+    return jax.tree.map(jnp.asarray, split)

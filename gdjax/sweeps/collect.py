@@ -1,0 +1,81 @@
+"""Where the outcomes of lanes go."""
+
+from typing import Protocol
+
+import jax
+import numpy as np
+
+from gdjax.lanewise import is_small
+from gdjax.sweeps.boxes import Blocks, Box
+from gdjax.sweeps.packed import Packing
+from gdjax.sweeps.store import Store
+from gdjax.sweeps.turns import Outcome
+from gdjax.trees import PyTree
+
+MOST_BYTES_TOGETHER = 2**26  # who keeps one of the arrays keeps all
+
+
+def whole_outcome(outcome: Outcome) -> Outcome:
+    """Return all of an outcome: what a sweep keeps of a lane that is not reduced."""
+    return outcome
+
+
+class Collector(Protocol):
+    """What the engine gives the outcomes of lanes to, from several threads at once."""
+
+    def take_lanes(self, place: np.ndarray, arrays: list[np.ndarray]) -> None:
+        """Take lanes at places [dims, n], as they are packed."""
+        ...
+
+
+class Arrays:
+    """A collector that keeps what is kept of each lane in arrays of the sweep's shape."""
+
+    def __init__(
+        self, shape: tuple[int, ...], lane: PyTree, packing: Packing, store: Store | None
+    ) -> None:
+        """Take the shape of the sweep, the shapes and dtypes of one lane, and where to store."""
+        tree = jax.tree.map(
+            lambda leaf: jax.ShapeDtypeStruct((*shape, *leaf.shape), leaf.dtype), lane
+        )
+        self.tree = _together(tree) if store is None else store.arrays(tree)
+        self.views = [view for leaf in jax.tree.leaves(self.tree) for view in _views(leaf, shape)]
+        self.packing, self.store = packing, store
+
+    def take_boxes(self, blocks: Blocks, run: list[Box], arrays: list[np.ndarray]) -> None:
+        """Take all lanes of a run of boxes, as they are packed, in their order."""
+        for view, leaf in zip(self.views, self.packing.leaves_of(arrays)):
+            blocks.put(view, run, leaf)
+        self._written(arrays)
+
+    def take_lanes(self, place: np.ndarray, arrays: list[np.ndarray]) -> None:
+        """Take lanes at places [dims, n], as they are packed."""
+        for view, leaf in zip(self.views, self.packing.leaves_of(arrays)):
+            view[tuple(place)] = leaf
+        self._written(arrays)
+
+    def _written(self, arrays: list[np.ndarray]) -> None:
+        if self.store is not None:
+            self.store.written(sum(array.nbytes for array in arrays))
+
+
+def _views(leaf: np.ndarray, shape: tuple[int, ...]) -> list[np.ndarray]:
+    """Return a leaf as it is packed: a small one entry by entry."""
+    own = jax.ShapeDtypeStruct(leaf.shape[len(shape) :], leaf.dtype)
+    if not own.shape or not is_small(own):
+        return [leaf]
+    return [leaf[(..., *index)] for index in np.ndindex(own.shape)]
+
+
+def _together(tree: PyTree) -> PyTree:
+    """Return numpy arrays of these shapes, a few MB in one piece: the system gives it in one go."""
+    leaves, structure = jax.tree.flatten(tree)
+    ends = np.cumsum([-(-leaf.size * leaf.dtype.itemsize // 64) * 64 for leaf in leaves])
+    if ends[-1] > MOST_BYTES_TOGETHER:
+        return jax.tree.map(lambda leaf: np.empty(leaf.shape, leaf.dtype), tree)
+    memory = np.empty(ends[-1], np.uint8)
+    arrays = [
+        np.ndarray(leaf.shape, leaf.dtype, memory, offset)
+        for leaf, offset in zip(leaves, (0, *ends.tolist()))
+    ]
+    return jax.tree.unflatten(structure, arrays)

@@ -1,0 +1,76 @@
+"""The compiled programs of a lane function, found again by it."""
+
+from functools import lru_cache, partial
+from typing import Any
+
+import jax
+import numpy as np
+
+from gdjax.sweeps.block import Layout, Packings, Waiting, packings, run_block
+from gdjax.sweeps.lanes import Lane
+from gdjax.sweeps.traced_lane import Keep, TracedLane, traced_lane
+from gdjax.trees import PyTree
+
+
+class LaneProgram:
+    """A lane function with what has been traced and compiled of it."""
+
+    def __init__(self, lane: Lane, keep: Keep) -> None:
+        """Take the lane, and the function of its outcome to what is kept of it."""
+        self.lane, self.keep = lane, keep
+        self._traced: dict[Any, tuple[TracedLane, Packings]] = {}
+        self._compiled: dict[Any, Any] = {}
+        self._nothing_waits: dict[Any, Waiting] = {}
+
+    def traced(self, sources: PyTree, key: Any) -> tuple[TracedLane, Packings]:
+        """Return the lane traced for sources of these types, and how its leaves are packed."""
+        signature = _signature(sources, key)
+        if signature not in self._traced:
+            traced = traced_lane(self.lane, self.keep, sources, key)
+            self._traced[signature] = traced, packings(traced, self.lane.dims, sources, key)
+        return self._traced[signature]
+
+    def compiled(self, layout: Layout, args: tuple[Any, ...]) -> Any:
+        """Return `run_block` compiled for these arguments, `sources` and `key` the first of them."""
+        devices = tuple(getattr(leaf, "sharding", None) for leaf in jax.tree.leaves(args))
+        signature = layout, devices, _signature(*args)
+        if signature not in self._compiled:
+            traced, packing = self.traced(*args[:2])
+            program = jax.jit(partial(run_block, traced, layout, packing))
+            self._compiled[signature] = program.lower(*args).compile()
+        return self._compiled[signature]
+
+    def nothing_waits(self, layout: Layout, dims: int, packing: Packings, device: Any) -> Waiting:
+        """Return the argument of `run_block` that stands for no waiting lanes, on a device."""
+        signature = layout, dims, device, _signature()
+        if signature not in self._nothing_waits:
+            lanes = layout.lanes
+            nothing = Waiting(
+                np.int32(0),
+                np.zeros((dims, lanes), np.int32),
+                np.zeros(lanes, np.int32),
+                packing.state.empty(lanes),
+            )
+            self._nothing_waits[signature] = jax.device_put(nothing, device)
+        return self._nothing_waits[signature]
+
+
+# As many as a session alternates between; more would only keep what dead lambdas close over.
+@lru_cache(maxsize=32)
+def lane_program(lane: Lane, keep: Keep) -> LaneProgram:
+    """Return the programs of a lane function."""
+    return LaneProgram(lane, keep)
+
+
+def _signature(*args: Any) -> Any:
+    """Return what a trace depends on: the types of arguments and the settings of JAX."""
+    leaves, structure = jax.tree.flatten(args)
+    types = tuple((np.shape(leaf), leaf.dtype) for leaf in leaves)
+    settings = jax.config
+    return (
+        structure,
+        types,
+        settings.jax_enable_x64,
+        settings.jax_default_matmul_precision,
+        settings.jax_debug_nans,
+    )

@@ -1,0 +1,39 @@
+"""How long a tile bears its dead."""
+
+import numpy as np
+
+from gdjax.sweeps.block import Rounds
+from gdjax.sweeps.turns import MOST_TURNS
+
+REPACKING = 3e-7  # seconds a lane, where its state is a few numbers
+CALLING = 5e-4  # seconds that a block takes beside its turns
+LEAST, MOST = 4.0, 256.0  # turns
+
+
+class Patience:
+    """When to leave a tile, learned from what a turn was seen to cost.
+
+    Leaving costs about as much as it saves, so that neither is ever much more than the other.
+    """
+
+    def __init__(self) -> None:
+        """Begin with what suits a loss of a few numbers."""
+        self.turn = REPACKING / 64  # seconds a lane
+
+    def learn(self, seconds: float, executed: int) -> None:
+        """Take into account how long a block took, unless that was hardly for its turns."""
+        if seconds > 4 * CALLING and executed:
+            self.turn = seconds / executed
+
+    def rounds(self, waiting_tiles: int | None, alone: bool) -> Rounds:
+        """Return how long the tiles of a block go on.
+
+        Args:
+          waiting_tiles: of lanes that go on; None of fresh ones.
+          alone: whether its living would only come back to the same tile.
+        """
+        grace = CALLING / self.turn / waiting_tiles if waiting_tiles else 0.0
+        patience = min(max(REPACKING / self.turn, LEAST), MOST)
+        return Rounds(
+            np.int32(MOST_TURNS), np.float32(np.inf if alone else grace), np.float32(patience)
+        )

@@ -1,0 +1,183 @@
+"""A lane in the compiled loop: what it carries, and what one turn of the loop does to it.
+
+A turn looks at the point where the lane stands, decides whether the run ends there, and steps on
+if it does not. So loss and gradient are computed in one place and need not be carried, and a point
+that turns out not to be finite is left for the one before it.
+"""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax import lax
+
+from gdjax.descent.description import Descent, with_recorded
+from gdjax.descent.state import State, Status
+from gdjax.descent.stepping import (
+    condition,
+    extra_args,
+    finite_state,
+    first_state,
+    folds,
+    grad_norm,
+    limit,
+    require_same_types,
+    ending,
+)
+from gdjax.losses import value_and_ascent
+from gdjax.trees import PyTree, strongly_typed
+
+STEP = 4  # what an update adds to a code: the status is in the bits below
+MOST_TURNS = 2**28  # in a round, so that the count fits beside the status
+
+
+class Outcome(NamedTuple):
+    """What a sweep keeps of each lane; every array has a leading lane axis."""
+
+    params: PyTree
+    loss: jax.Array
+    grad_norm: jax.Array
+    steps: jax.Array
+    status: jax.Array
+    record: PyTree
+
+
+class LaneState(NamedTuple):
+    """What a turn changes."""
+
+    code: jax.Array  # int32 []: STEP * updates in this round + Status, in one array for speed
+    params: PyTree
+    previous: PyTree  # as params: the point before
+    opt_state: Any
+    loss: jax.Array  # [] at the point before, and its gradient; XLA drops them unless the
+    grad: PyTree  # stopping condition looks back
+    stop_memory: PyTree
+    folds: list[PyTree]
+
+
+def updates(code: jax.Array) -> jax.Array:
+    """Return the updates in this round, -1 where its first turn took the one before back."""
+    return code >> 2
+
+
+def steps(base: jax.Array, code: jax.Array) -> jax.Array:
+    """Return the updates in all; where the start itself is not finite, there was none to undo."""
+    return jnp.maximum(base + updates(code), 0)
+
+
+def status_of(code: jax.Array) -> jax.Array:
+    """Return the `Status` in a code."""
+    return code & 3
+
+
+def start(d: Descent) -> LaneState:
+    """Return the state of a canonical descent before its first turn."""
+    shapes = jax.eval_shape(lambda: first_state(d))
+    zeros = jax.tree.map(
+        lambda leaf: jnp.zeros(leaf.shape, leaf.dtype),
+        (shapes.loss, shapes.grad, shapes.stop_memory, shapes.folds),
+    )
+    return LaneState(
+        jnp.zeros((), jnp.int32),
+        d.params,
+        d.params,
+        strongly_typed(d.optimizer.init(d.params)),
+        *zeros,
+    )
+
+
+def turn(d: Descent, base: jax.Array, lane: LaneState) -> LaneState:
+    """Return the state after one turn, of a lane that had made `base` updates before this round.
+
+    A finished lane keeps `code`, `params` and `folds`; what else it carries means nothing.
+    """
+    point = _point(d, base, lane)
+    first, running = point.step == 0, status_of(lane.code) == Status.RUNNING
+    memory, folded = _remembered(d, lane, point, first)
+    finite = finite_state(point)
+    ended = ending(d, point._replace(stop_memory=memory))
+    change = jnp.where(ended == Status.RUNNING, STEP, ended)
+    change = jnp.where(finite, change, Status.DIVERGED - STEP)
+    # All that the turn decides is in this one array, and XLA computes it once.
+    code = lax.optimization_barrier(lane.code + jnp.where(running, change, 0))
+    # By inequalities, as XLA would simplify a difference to what it was made of, and compute that again.
+    steps_on, taken_back = code >= lane.code + STEP, code < lane.code
+    changes, opt_state = d.optimizer.update(
+        point.grad, lane.opt_state, lane.params, **extra_args(d, point)
+    )
+    opt_state = strongly_typed(opt_state)
+    require_same_types("optimizer: its state after an update", opt_state, lane.opt_state)
+    params = jax.tree.map(
+        lambda new, here, before: jnp.where(steps_on, new, jnp.where(taken_back, before, here)),
+        optax.apply_updates(lane.params, changes),
+        lane.params,
+        lane.previous,
+    )
+    seen = running & (first | finite)
+    return LaneState(
+        code=code,
+        params=params,
+        previous=lane.params,
+        opt_state=opt_state,
+        loss=point.loss,
+        grad=point.grad,
+        stop_memory=memory,
+        folds=_chosen(seen, folded, lane.folds),
+    )
+
+
+def end(d: Descent, base: jax.Array, lane: LaneState) -> Outcome:
+    """Return the outcome of a finished lane."""
+    point = _point(d, base, lane)
+    point = point._replace(status=status_of(lane.code).astype(jnp.int8))
+    recorded = [
+        fold.finish(fold.pad(memory, point, point.limit - point.step))
+        for fold, memory in zip(folds(d), lane.folds)
+    ]
+    return Outcome(
+        params=lane.params,
+        loss=point.loss,
+        grad_norm=grad_norm(point),
+        steps=point.step,
+        status=point.status,
+        record=with_recorded(d.record, recorded),
+    )
+
+
+def _point(d: Descent, base: jax.Array, lane: LaneState) -> State:
+    """Return the run at the point where the lane stands, as the parts of a descent see it."""
+    loss, grad = value_and_ascent(d.loss, lane.params, d.args)
+    return State(
+        params=lane.params,
+        opt_state=lane.opt_state,
+        loss=loss,
+        grad=grad,
+        step=steps(base, lane.code),
+        key=d.key,
+        status=jnp.zeros((), jnp.int8),
+        limit=limit(d, jnp.zeros((), jnp.int32)),
+        stop_memory=lane.stop_memory,
+        folds=lane.folds,
+    )
+
+
+def _remembered(
+    d: Descent, lane: LaneState, point: State, first: jax.Array
+) -> tuple[PyTree, list[PyTree]]:
+    """Return what the stopping condition and the folds remember at a point."""
+    before = point._replace(
+        params=lane.previous, loss=lane.loss, grad=lane.grad, step=point.step - 1
+    )
+    memory = _chosen(
+        first,
+        condition(d).init(point),
+        condition(d).update(lane.stop_memory, before, point),
+    )
+    updated = [fold.update(memory, point) for fold, memory in zip(folds(d), lane.folds)]
+    require_same_types("record: the memory of the folds", updated, lane.folds)
+    return memory, _chosen(first, [fold.init(point) for fold in folds(d)], updated)
+
+
+def _chosen(choice: jax.Array, yes: PyTree, no: PyTree) -> PyTree:
+    return jax.tree.map(lambda a, b: jnp.where(choice, a, b), yes, no)
