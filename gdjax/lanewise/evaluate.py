@@ -15,20 +15,21 @@ from gdjax.lanewise.entries import Entries, entries, is_small, whole
 from gdjax.lanewise.program import Atom, Known, Operation
 from gdjax.lanewise.rules import RULES
 
-
 Found = dict[int, Any]
 
 
-def evaluate(operations: Sequence[Operation], found: Found) -> Found:
+def evaluate(operations: Sequence[Operation], found: Found, entrywise: bool) -> Found:
     """Return the values of one lane by number, those of these operations added.
 
     Args:
       operations: in the order of a program.
       found: what they need, by number: jax values, or `Entries` of small arrays.
+      entrywise: whether to compute small arrays entry by entry.
     """
     found = dict(found)
+    apply = _entrywise if entrywise else _bound
     for operation in operations:
-        outputs = _applied(operation, [read(atom, found) for atom in operation.inputs])
+        outputs = apply(operation, [read(atom, found) for atom in operation.inputs])
         found |= {v.number: x for v, x in zip(operation.outputs, outputs)}
     return found
 
@@ -38,7 +39,7 @@ def read(atom: Atom, found: Found) -> Any:
     return atom.value if isinstance(atom, Known) else found[atom.number]
 
 
-def _applied(operation: Operation, inputs: list[Any]) -> Sequence[Any]:
+def _entrywise(operation: Operation, inputs: list[Any]) -> Sequence[Any]:
     rule = RULES.get(operation.primitive.name)
     if rule is not None and all(map(is_small, _avals(operation))):
         split = [entries(x, atom.aval) for x, atom in zip(inputs, operation.inputs)]
@@ -58,11 +59,12 @@ def _bound(operation: Operation, inputs: list[Any]) -> Sequence[Any]:
     return outputs if primitive.multiple_results else [outputs]
 
 
-def split_leaf(leaf: Any) -> Any:
+def split_leaf(leaf: Any, entrywise: bool) -> Any:
     """Return an array, or `Entries` of one with axes that is small: jax arrays all of them."""
     if isinstance(leaf, Entries):
         split = leaf if leaf.scalars.ndim else leaf.scalars.item()
     else:
         aval = jax.typeof(leaf)
-        split = Entries(entries(leaf, aval)) if aval.shape and is_small(aval) else leaf
+        few = entrywise and aval.shape and is_small(aval)
+        split = Entries(entries(leaf, aval)) if few else leaf
     return jax.tree.map(jnp.asarray, split)

@@ -1,11 +1,11 @@
-"""A traced function as a flat list of operations, to be cut into what a loop changes and the rest."""
+"""A traced function as a flat list of operations, to be cut by what they depend on."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import jax
-from jax.extend.core import ClosedJaxpr, Literal
+from jax.extend.core import Literal
 
 from gdjax.trees import PyTree
 
@@ -143,11 +143,11 @@ class _Flattening:
         self.count += 1
         return Value(self.count, aval)
 
-    def run(self, closed: ClosedJaxpr, args: Sequence[Atom]) -> tuple[Atom, ...]:
-        """Append the operations of a jaxpr, and return the atoms of its outputs."""
-        jaxpr = closed.jaxpr
+    def run(self, closed: Any, args: Sequence[Atom]) -> tuple[Atom, ...]:
+        """Append the operations of a jaxpr, closed or not, and return the atoms of its outputs."""
+        jaxpr, consts = getattr(closed, "jaxpr", closed), getattr(closed, "consts", ())
         found: dict[Any, Atom] = dict(zip(jaxpr.invars, args))
-        found |= {v: Known(value, v.aval) for v, value in zip(jaxpr.constvars, closed.consts)}
+        found |= {v: Known(value, v.aval) for v, value in zip(jaxpr.constvars, consts)}
 
         def atom(v: Any) -> Atom:
             return Known(v.val, v.aval) if isinstance(v, Literal) else found[v]
@@ -164,10 +164,7 @@ class _Flattening:
         return tuple(map(atom, jaxpr.outvars))
 
 
-def _body(eqn: Any) -> ClosedJaxpr | None:
+def _body(eqn: Any) -> Any:
     """Return the body of a call, None for any other primitive."""
     name = CALLS.get(eqn.primitive.name)
-    body = None if name is None else eqn.params.get(name)
-    if body is None or isinstance(body, ClosedJaxpr):
-        return body
-    return ClosedJaxpr(body, ())
+    return None if name is None else eqn.params.get(name)

@@ -4,7 +4,7 @@ A rule takes the operation and the entries of its inputs, and returns its output
 does not apply; JAX's own primitive is then applied to whole arrays.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import reduce
 from typing import Any
 
@@ -16,12 +16,16 @@ from gdjax.lanewise.program import Operation
 
 Rule = Callable[..., Sequence[Any] | None]
 
-ELEMENTWISE = """abs acos acosh add add_any and asin asinh atan atan2 atanh cbrt ceil clamp conj
-copy copy_p convert_element_type cos cosh digamma div eq erf erf_inv erfc exp exp2 expm1 floor ge gt
-igamma imag integer_pow is_finite le lgamma log log1p logistic lt max min mul ne neg nextafter not
-optimization_barrier or polygamma population_count pow real real_part reduce_precision rem round
-rsqrt select_n shift_left shift_right_arithmetic shift_right_logical sign sin sinh sqrt square
-stop_gradient sub tan tanh xor""".split()
+ELEMENTWISE = frozenset(
+    """
+    abs acos acosh add add_any and asin asinh atan atan2 atanh cbrt ceil clamp conj copy
+    copy_p convert_element_type cos cosh digamma div eq erf erf_inv erfc exp exp2 expm1
+    floor ge gt igamma imag integer_pow is_finite le lgamma log log1p logistic lt max min
+    mul ne neg nextafter not or polygamma population_count pow real real_part
+    reduce_precision rem round rsqrt select_n shift_left shift_right_arithmetic
+    shift_right_logical sign sin sinh sqrt square stop_gradient sub tan tanh xor
+    """.split()  # noqa: SIM905
+)
 
 
 def _elementwise(operation: Operation, *inputs: np.ndarray) -> Sequence[Any]:
@@ -147,7 +151,7 @@ def _split(operation: Operation, x: np.ndarray) -> Sequence[Any]:
     return [Entries(part) for part in np.split(x, ends, axis=operation.params["axis"])]
 
 
-RULES: dict[str, Rule] = {name: _elementwise for name in ELEMENTWISE} | {
+RULES: Mapping[str, Rule] = dict.fromkeys(ELEMENTWISE, _elementwise) | {
     "optimization_barrier": _barrier,
     "broadcast_in_dim": _rearranged(_broadcast),
     "reshape": _rearranged(lambda x, **_: x),

@@ -5,7 +5,6 @@ as a patch in all dimensions but one, along which its tiles follow each other.
 """
 
 from collections.abc import Iterator
-from itertools import islice, product
 from math import prod
 from typing import Any, NamedTuple
 
@@ -13,16 +12,16 @@ import jax.numpy as jnp
 import numpy as np
 
 
-class Box(NamedTuple):
-    """A box of lanes: arrays int32 [dims]."""
+class Boxes(NamedTuple):
+    """Boxes of lanes: arrays int32 [boxes, dims]."""
 
     offset: np.ndarray
     sides: np.ndarray
 
     @property
-    def count(self) -> int:
-        """The number of lanes."""
-        return prod(self.sides.tolist())
+    def lanes(self) -> np.ndarray:
+        """The number of lanes of each, int64 [boxes]."""
+        return np.prod(self.sides, axis=1, dtype=np.int64)
 
 
 class Blocks(NamedTuple):
@@ -42,57 +41,57 @@ class Blocks(NamedTuple):
         """The number of tiles that hold a box."""
         return -(-prod(self.sides) // self.tile)
 
-    def __iter__(self) -> Iterator[list[Box]]:  # type: ignore[override]
+    @property
+    def lanes_a_box(self) -> int:
+        """The lanes that a box has room for."""
+        return self.tiles_a_box * self.tile
+
+    def each(self) -> Iterator[Boxes]:
         """Yield the boxes of each block."""
-        cuts = (range(0, n, side) for n, side in zip(self.shape, self.sides))
-        offsets = (np.array(offset, np.int32) for offset in product(*cuts))
-        while block := list(islice(offsets, self.boxes)):
-            yield [Box(o, np.minimum(self.sides, self.shape - o).astype(np.int32)) for o in block]
+        sides = np.array(self.sides, np.int32)
+        boxes_along = [-(-n // side) for n, side in zip(self.shape, self.sides)]
+        in_all = prod(boxes_along)
+        for first in range(0, in_all, self.boxes):
+            numbers = np.arange(first, min(first + self.boxes, in_all))
+            offset = (
+                np.stack(np.unravel_index(numbers, boxes_along), axis=1).astype(np.int32) * sides
+            )
+            yield Boxes(offset, np.minimum(sides, np.array(self.shape, np.int32) - offset))
 
-    def joined(self, boxes: list[Box]) -> list[list[Box]]:
-        """Return the boxes in runs of equal ones that follow each other along one dimension."""
-        runs: list[list[Box]] = []
-        for box in boxes:
-            if runs and self._follows(runs[-1], box):
-                runs[-1].append(box)
-            else:
-                runs.append([box])
-        return runs
+    def runs(self, boxes: Boxes) -> list[tuple[int, int]]:
+        """Return the boxes in runs [first, end) that lie side by side and fill their room."""
+        steps = np.diff(boxes.offset, axis=0)
+        filled = (boxes.lanes == self.lanes_a_box)[:-1]
+        alike = (boxes.sides[1:] == boxes.sides[:-1]).all(1)
+        beside = (np.count_nonzero(steps, axis=1) == 1) & (steps[:, self.slow] == 0)
+        beside &= (steps >= 0).all(1)
+        breaks = np.flatnonzero(~(filled & alike & beside)) + 1
+        return list(zip([0, *breaks.tolist()], [*breaks.tolist(), len(boxes.offset)]))
 
-    def _follows(self, run: list[Box], box: Box) -> bool:
-        last = run[-1]
-        whole = last.count == self.tiles_a_box * self.tile  # no gap between them in a block
-        along = np.flatnonzero(box.offset - last.offset)
-        if not whole or len(along) != 1 or along[0] == self.slow or (box.sides != last.sides).any():
-            return False
-        before = run[-2].offset if len(run) > 1 else last.offset - (box.offset - last.offset)
-        return bool((box.offset - last.offset == last.offset - before).all())
-
-    def put(self, view: np.ndarray, run: list[Box], values: np.ndarray) -> None:
+    def put(self, view: np.ndarray, run: Boxes, values: np.ndarray) -> None:
         """Write what the lanes of a run of boxes have [count, ...] to their places in a view.
 
         The view is an array [*shape, ...] of the whole sweep.
         """
-        sides = run[0].sides.tolist()
-        along = int(np.argmax(run[-1].offset - run[0].offset))
-        corners = run[0].offset, run[-1].offset + run[-1].sides
-        part = view[tuple(map(slice, *(corner.tolist() for corner in corners)))]
-        split = [*sides[:along], len(run), *sides[along:], *values.shape[1:]]
-        slow, dims = self.slow, len(sides)
-        others = [i for i in range(dims) if i != slow]
+        sides = run.sides[0].tolist()
+        along = int(np.argmax(run.offset[-1] - run.offset[0]))
+        corners = run.offset[0].tolist(), (run.offset[-1] + run.sides[-1]).tolist()
+        part = view[tuple(map(slice, *corners))]
+        count, dims = len(run.offset), len(sides)
+        others = [i for i in range(dims) if i != self.slow]
         values = values.reshape(
-            len(run), sides[slow], *(sides[i] for i in others), *values.shape[1:]
+            count, sides[self.slow], *(sides[i] for i in others), *values.shape[1:]
         )
-        order = [1 if i == slow else 2 + others.index(i) for i in range(dims)]
+        order = [1 if i == self.slow else 2 + others.index(i) for i in range(dims)]
         order.insert(along, 0)
+        split = [*sides[:along], count, *sides[along:], *values.shape[1 + dims :]]
         part.reshape(split)[...] = values.transpose(*order, *range(dims + 1, values.ndim))
 
-    def place(self, positions: np.ndarray, boxes: list[Box]) -> np.ndarray:
+    def place(self, positions: np.ndarray, boxes: Boxes) -> np.ndarray:
         """Return where lanes at positions [n] of a block are, int32 [dims, n]."""
-        number, within = np.divmod(positions, self.tiles_a_box * self.tile)
-        offset = np.stack([box.offset for box in boxes])[number]
-        sides = np.stack([box.sides for box in boxes])[number]
-        return np.stack(_place(offset.T, sides.T, within, self.slow, np.divmod)).astype(np.int32)
+        number, within = np.divmod(positions, self.lanes_a_box)
+        offset, sides = boxes.offset[number].T, boxes.sides[number].T
+        return np.stack(_place(offset, sides, within, self.slow, np.divmod)).astype(np.int32)
 
 
 def blocks(shape: tuple[int, ...], tile: int, block: int) -> Blocks:
@@ -112,11 +111,19 @@ def slowest(shape: tuple[int, ...]) -> int:
 
 
 def patch_sides(shape: tuple[int, ...], lanes: int) -> list[int]:
-    """Return the sides of a patch of at least `lanes` lanes, nearly a cube, or of all there are."""
+    """Return the sides of a patch of at most `lanes` lanes, nearly a cube.
+
+    The last side is the longest, for arrays in C order.
+    """
     sides = [1] * len(shape)
-    while prod(sides) < min(lanes, prod(shape)):
-        i = min((side, i) for i, side in enumerate(sides) if side < shape[i])[1]
-        sides[i] = min(2 * sides[i], shape[i])
+    growing = set(range(len(shape)))
+    while growing:
+        i = min(growing, key=lambda i: (sides[i], -i))
+        longer = min(2 * sides[i], shape[i])
+        if longer == sides[i] or prod(sides) // sides[i] * longer > lanes:
+            growing.remove(i)
+        else:
+            sides[i] = longer
     return sides
 
 

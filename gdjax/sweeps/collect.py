@@ -6,9 +6,10 @@ import jax
 import numpy as np
 
 from gdjax.lanewise import is_small
-from gdjax.sweeps.boxes import Blocks, Box
+from gdjax.sweeps.boxes import Blocks, Boxes
 from gdjax.sweeps.packed import Packing
 from gdjax.sweeps.store import Store
+from gdjax.sweeps.traced_lane import TracedLane
 from gdjax.sweeps.turns import Outcome
 from gdjax.trees import PyTree
 
@@ -32,17 +33,18 @@ class Arrays:
     """A collector that keeps what is kept of each lane in arrays of the sweep's shape."""
 
     def __init__(
-        self, shape: tuple[int, ...], lane: PyTree, packing: Packing, store: Store | None
+        self, shape: tuple[int, ...], traced: TracedLane, packing: Packing, store: Store | None
     ) -> None:
-        """Take the shape of the sweep, the shapes and dtypes of one lane, and where to store."""
+        """Take the shape of the sweep, the lane, how it is packed, and where to store."""
         tree = jax.tree.map(
-            lambda leaf: jax.ShapeDtypeStruct((*shape, *leaf.shape), leaf.dtype), lane
+            lambda leaf: jax.ShapeDtypeStruct((*shape, *leaf.shape), leaf.dtype), traced.kept_shapes
         )
         self.tree = _together(tree) if store is None else store.arrays(tree)
-        self.views = [view for leaf in jax.tree.leaves(self.tree) for view in _views(leaf, shape)]
+        leaves = jax.tree.leaves(self.tree)
+        self.views = [v for leaf in leaves for v in _views(leaf, shape, traced.entrywise)]
         self.packing, self.store = packing, store
 
-    def take_boxes(self, blocks: Blocks, run: list[Box], arrays: list[np.ndarray]) -> None:
+    def take_boxes(self, blocks: Blocks, run: Boxes, arrays: list[np.ndarray]) -> None:
         """Take all lanes of a run of boxes, as they are packed, in their order."""
         for view, leaf in zip(self.views, self.packing.leaves_of(arrays)):
             blocks.put(view, run, leaf)
@@ -59,10 +61,10 @@ class Arrays:
             self.store.written(sum(array.nbytes for array in arrays))
 
 
-def _views(leaf: np.ndarray, shape: tuple[int, ...]) -> list[np.ndarray]:
+def _views(leaf: np.ndarray, shape: tuple[int, ...], entrywise: bool) -> list[np.ndarray]:
     """Return a leaf as it is packed: a small one entry by entry."""
     own = jax.ShapeDtypeStruct(leaf.shape[len(shape) :], leaf.dtype)
-    if not own.shape or not is_small(own):
+    if not entrywise or not own.shape or not is_small(own):
         return [leaf]
     return [leaf[(..., *index)] for index in np.ndindex(own.shape)]
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from gdjax.descent import Status
 from gdjax.sweeps.block import Done, Fresh, Layout, Packings, Waiting
-from gdjax.sweeps.boxes import Blocks, Box
+from gdjax.sweeps.boxes import Blocks, Boxes
 from gdjax.sweeps.collect import Arrays, Collector
 from gdjax.sweeps.lane_program import LaneProgram
 from gdjax.sweeps.patience import Patience
@@ -62,17 +62,17 @@ class Round(NamedTuple):
 
 
 def run_lanes(sweep: Sweep, devices: list[Any], workers: int, bar: Bar) -> Work:
-    """Run all lanes, `workers` blocks at a time on each device; the collector gets what they are."""
+    """Run all lanes, `workers` blocks at a time on each device, and collect their outcomes."""
     slots: SimpleQueue[Slot] = SimpleQueue()
     for slot in [_slot(sweep, device) for device in devices]:
         for _ in range(workers):
             slots.put(slot)
     at_once = workers * len(devices)
-    fresh, pool, patience = iter(sweep.blocks), Pool(sweep.packing.state), Patience()
+    fresh, pool, patience = sweep.blocks.each(), Pool(sweep.packing.state), Patience()
     x64 = jax.config.jax_enable_x64
     useful = executed = 0
 
-    def call(block: list[Box] | Waiting, last: bool) -> Round:
+    def call(block: Boxes | Waiting, last: bool) -> Round:
         # Threads have settings of their own, and numpy arrays become jax arrays by them.
         with jax.enable_x64(x64):
             slot = slots.get()
@@ -112,12 +112,12 @@ def _slot(sweep: Sweep, device: Any) -> Slot:
     strides = np.append(np.cumprod(lengths[:0:-1])[::-1], 1).astype(np.int32)
     shared = (*jax.device_put((sweep.sources, sweep.key), device), strides)
     nothing_waits = sweep.program.nothing_waits(sweep.layout, dims, sweep.packing, device)
-    begin = np.bool_(True), _fresh(sweep, []), nothing_waits
+    begin = np.bool_(True), _fresh(sweep, None), nothing_waits
     example = (*shared, *begin, np.int32(0), Patience().rounds(1, False))
     return Slot(sweep.program.compiled(sweep.layout, example), shared, nothing_waits)
 
 
-def _next(sweep: Sweep, fresh: Iterator[list[Box]], pool: Pool) -> list[Box] | Waiting | None:
+def _next(sweep: Sweep, fresh: Iterator[Boxes], pool: Pool) -> Boxes | Waiting | None:
     """Return the next block: a full one of lanes that wait, else a fresh one."""
     room = sweep.layout.lanes
     return pool.taken(room, room) if pool.count >= room else next(fresh, None)
@@ -131,23 +131,22 @@ def _last(sweep: Sweep, pool: Pool, workers: int) -> list[Waiting]:
     return [pool.taken(each, sweep.layout.lanes) for _ in range(-(-pool.count // max(each, 1)))]
 
 
-def _fresh(sweep: Sweep, boxes: list[Box]) -> Fresh:
-    dims = len(sweep.blocks.shape)
-    offset, sides = np.zeros((2, sweep.layout.tiles, dims), np.int32)
-    for i, box in enumerate(boxes):
-        offset[i], sides[i] = box
+def _fresh(sweep: Sweep, boxes: Boxes | None) -> Fresh:
+    offset, sides = np.zeros((2, sweep.layout.tiles, len(sweep.blocks.shape)), np.int32)
+    if boxes is not None:
+        offset[: len(boxes.offset)], sides[: len(boxes.sides)] = boxes
     return Fresh(offset, sides, np.int32(sweep.blocks.tiles_a_box))
 
 
 def _round(
-    sweep: Sweep, slot: Slot, block: list[Box] | Waiting, patience: Patience, last: bool
+    sweep: Sweep, slot: Slot, block: Boxes | Waiting, patience: Patience, last: bool
 ) -> Round:
     if isinstance(block, Waiting):
         tiles = -(-int(block.count) // sweep.layout.tile)
-        args = np.bool_(False), _fresh(sweep, []), block
+        args = np.bool_(False), _fresh(sweep, None), block
         rounds = patience.rounds(tiles, alone=last and tiles == 1)
     else:
-        tiles = len(block) * sweep.blocks.tiles_a_box
+        tiles = len(block.offset) * sweep.blocks.tiles_a_box
         args = np.bool_(True), _fresh(sweep, block), slot.nothing_waits
         rounds = patience.rounds(None, alone=False)
     began = perf_counter()
@@ -164,7 +163,7 @@ def _round(
         _collect_waiting(sweep, place[:, :count], code[:count], done)
         place = place[:, living]
     else:
-        count = sum(box.count for box in block)
+        count = int(block.lanes.sum())
         _collect_fresh(sweep, block, code, done)
         place = sweep.blocks.place(living, block)
     state = sweep.packing.state.taken(done.state, living)
@@ -177,19 +176,18 @@ def _round(
     )
 
 
-def _collect_fresh(sweep: Sweep, block: list[Box], code: np.ndarray, done: Done) -> None:
-    room = sweep.blocks.tiles_a_box * sweep.layout.tile
-    kept, collector = sweep.packing.kept, sweep.collector
+def _collect_fresh(sweep: Sweep, boxes: Boxes, code: np.ndarray, done: Done) -> None:
+    room, kept, collector = sweep.blocks.lanes_a_box, sweep.packing.kept, sweep.collector
     if not isinstance(collector, Arrays):
-        present = np.concatenate([i * room + np.arange(box.count) for i, box in enumerate(block)])
-        ended = present[status_of(code[present]) != Status.RUNNING]
-        collector.take_lanes(sweep.blocks.place(ended, block), kept.taken(done.kept, ended))
+        present = np.arange(len(code)) % room < np.repeat(boxes.lanes, room)
+        ended = np.flatnonzero(present & (status_of(code) != Status.RUNNING))
+        collector.take_lanes(sweep.blocks.place(ended, boxes), kept.taken(done.kept, ended))
         return
-    first = 0
-    for run in sweep.blocks.joined(block):
-        lanes = slice(first, first + sum(box.count for box in run))
+    for first, end in sweep.blocks.runs(boxes):
+        run = Boxes(boxes.offset[first:end], boxes.sides[first:end])
+        lanes = slice(first * room, first * room + int(run.lanes.sum()))
+        # The living of them will come once more.
         collector.take_boxes(sweep.blocks, run, kept.taken(done.kept, lanes))
-        first += len(run) * room
 
 
 def _collect_waiting(sweep: Sweep, place: np.ndarray, code: np.ndarray, done: Done) -> None:

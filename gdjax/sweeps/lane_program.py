@@ -31,7 +31,7 @@ class LaneProgram:
         return self._traced[signature]
 
     def compiled(self, layout: Layout, args: tuple[Any, ...]) -> Any:
-        """Return `run_block` compiled for these arguments, `sources` and `key` the first of them."""
+        """Return `run_block` compiled for these arguments: `sources`, `key` and the others."""
         devices = tuple(getattr(leaf, "sharding", None) for leaf in jax.tree.leaves(args))
         signature = layout, devices, _signature(*args)
         if signature not in self._compiled:

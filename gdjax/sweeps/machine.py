@@ -3,24 +3,33 @@
 import os
 from collections.abc import Sequence
 from math import prod
-from typing import Any
+from typing import Any, Literal
 
 import jax
 
 from gdjax import checks
-from gdjax.lanewise import is_small
 from gdjax.sweeps.block import Layout, Packings
 from gdjax.sweeps.boxes import slowest
 from gdjax.sweeps.traced_lane import TracedLane
 
+Device = Any  # jax.Device, which pyright does not take for a type
+
 BLOCK_LANES = 32768  # so that the call of a block takes little of its time
 BLOCK_BYTES = 2**25
-# Of lanes of a few numbers: before jax 0.12, XLA calls each of a tile's loops apart.
-TILE_LANES = 128 if jax.__version_info__ >= (0, 12) else 512
-TILE_BYTES = 2**17  # of lanes with larger arrays, in the second-level cache of a core
+# Before jax 0.12, XLA calls each of a tile's loops apart, which narrow tiles pay for.
+CALLS_EACH_LOOP = jax.__version_info__ < (0, 12)
+# The lanes of a tile on a CPU, as experiments/benchmarks measures them.
+FEW_NUMBERS = 512 if CALLS_EACH_LOOP else 128
+MANY_NUMBERS = 16
+WHOLE_RUNS = 64
+LONG_TURN = 5e-6  # seconds a lane
+SECONDS_A_BLOCK = 1e-3  # or more, where there are enough lanes for all workers
+SECONDS_A_NUMBER = 5e-11  # that a turn computes, roughly
+TURNS_A_LANE = 20  # at least, mostly
+BLOCKS_A_WORKER = 4  # so that none waits long for the last one
 
 
-def checked_devices(devices: Any) -> list[jax.Device]:
+def checked_devices(devices: Any) -> list[Device]:
     """Return the devices of a sweep.
 
     Raises:
@@ -40,7 +49,7 @@ def checked_devices(devices: Any) -> list[jax.Device]:
     return list(devices)
 
 
-def workers_of(workers: Any, devices: Sequence[jax.Device]) -> int:
+def workers_of(workers: Any, devices: Sequence[Device]) -> int:
     """Return how many blocks a device computes at a time.
 
     Raises:
@@ -56,12 +65,12 @@ def workers_of(workers: Any, devices: Sequence[jax.Device]) -> int:
 
 
 def block_layout(
-    tile: Any,
-    block_size: Any,
+    tile: int | Literal["auto"],
+    block_size: int | None,
     traced: TracedLane,
     packing: Packings,
     shape: tuple[int, ...],
-    device: jax.Device,
+    device: Device,
 ) -> Layout:
     """Return how the blocks of a sweep are computed on a device.
 
@@ -73,25 +82,43 @@ def block_layout(
     if tile != "auto":
         tile = checks.whole_number("tile", tile, least=1)
     lanes = block_size or max(1, min(BLOCK_LANES, BLOCK_BYTES // _lane_bytes(packing)))
-    width, *rest = _on_cpu(traced, packing) if device.platform == "cpu" else (lanes, -1, 8, 1)
+    width, *rest = _on_cpu(traced) if device.platform == "cpu" else (lanes, -1, 8, 1)
     if tile != "auto":
         width = tile
     return Layout(width, -(-lanes // width), slowest(shape), *rest)
 
 
-def _on_cpu(traced: TracedLane, packing: Packings) -> tuple[int, int, int, int]:
-    """Return the lanes of a tile, their axis, and the turns between looks and in the loop's body."""
-    lane_bytes = _bytes(packing.state.leaves)
-    fitting = 1 << max(0, (TILE_BYTES // lane_bytes).bit_length() - 1)
+def lanes_of_a_block(layout: Layout, traced: TracedLane, lanes: int, workers: int) -> int:
+    """Return how many lanes a block gets: enough blocks for all, and each worth its call."""
+    worth = SECONDS_A_BLOCK / (TURNS_A_LANE * _seconds_a_turn(traced))
+    share = lanes / (BLOCKS_A_WORKER * workers)
+    return min(layout.lanes, max(1, round(max(worth, share))))
+
+
+def _seconds_a_turn(traced: TracedLane) -> float:
+    """Return roughly how long a turn of a lane takes, by the size of what it computes."""
+    work = 0
+    for operation in traced.operations[0 if traced.at_once else 2]:
+        size = sum(prod(v.aval.shape) for v in operation.outputs)
+        if operation.primitive.name == "dot_general":
+            (contracted, _), _ = operation.params["dimension_numbers"]
+            size *= prod(operation.inputs[0].aval.shape[i] for i in contracted)
+        work += size
+    return SECONDS_A_NUMBER * max(work, 1)
+
+
+def _on_cpu(traced: TracedLane) -> tuple[int, int, int, int]:
+    """Return the last fields of a layout, and before them the lanes of a tile."""
     if traced.at_once:
-        return min(fitting, 64), 0, 1, 1
-    avals = [out.aval for operation in traced.operations[2] for out in operation.outputs]
-    if all(map(is_small, avals)):
+        return WHOLE_RUNS, 0, 1, 1
+    if traced.entrywise:
         # Of two turns, the first writes where the second does not read: XLA copies nothing.
-        return TILE_LANES, -1, 4, 2
-    if any(operation.primitive.name == "dot_general" for operation in traced.operations[2]):
+        return FEW_NUMBERS, -1, 4, 2
+    names = {operation.primitive.name for operation in traced.operations[2]}
+    long = _seconds_a_turn(traced) > LONG_TURN
+    if long if CALLS_EACH_LOOP else names & {"while", "dot_general"}:
         return 1, 0, 1, 1
-    return min(fitting, 128), -1, 1, 1
+    return MANY_NUMBERS, 0, 1, 1
 
 
 def _lane_bytes(packing: Packings) -> int:

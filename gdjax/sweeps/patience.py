@@ -5,9 +5,9 @@ import numpy as np
 from gdjax.sweeps.block import Rounds
 from gdjax.sweeps.turns import MOST_TURNS
 
-REPACKING = 3e-7  # seconds a lane, where its state is a few numbers
+REPACKING = 1e-6  # seconds a lane, where its state is a few numbers
 CALLING = 5e-4  # seconds that a block takes beside its turns
-LEAST, MOST = 4.0, 256.0  # turns
+LEAST, MOST = 4.0, 1024.0  # turns
 
 
 class Patience:
@@ -18,7 +18,7 @@ class Patience:
 
     def __init__(self) -> None:
         """Begin with what suits a loss of a few numbers."""
-        self.turn = REPACKING / 64  # seconds a lane
+        self.turn = 1e-9  # seconds a lane
 
     def learn(self, seconds: float, executed: int) -> None:
         """Take into account how long a block took, unless that was hardly for its turns."""

@@ -16,7 +16,7 @@ class Living(NamedTuple):
     state: list[np.ndarray]  # packed
 
     @property
-    def count(self) -> int:
+    def lanes(self) -> int:
         """The number of lanes."""
         return len(self.base)
 
@@ -32,20 +32,20 @@ class Pool:
 
     def add(self, living: Living) -> None:
         """Let lanes wait."""
-        if living.count:
+        if living.lanes:
             self.parts.append(living)
-            self.count += living.count
+            self.count += living.lanes
 
     def taken(self, most: int, room: int) -> Waiting:
         """Remove and return at most `most` lanes, the first to have come, with `room` for more."""
         parts, count = [], 0
         while self.parts and count < most:
             part = self.parts.pop(0)
-            if count + part.count > most:
+            if count + part.lanes > most:
                 part, rest = self._split(part, most - count)
                 self.parts.insert(0, rest)
             parts.append(part)
-            count += part.count
+            count += part.lanes
         self.count -= count
         place = np.zeros((len(parts[0].place), room), np.int32)
         np.concatenate([part.place for part in parts], 1, out=place[:, :count])

@@ -1,6 +1,8 @@
 """Lanes that are not kept, but reduced as they end."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from math import prod
 from threading import Lock
 from typing import Any
 
@@ -10,6 +12,7 @@ import numpy as np
 from gdjax.lanewise import is_small
 from gdjax.reduce import Reducer
 from gdjax.sweeps.packed import Packing
+from gdjax.sweeps.traced_lane import TracedLane
 from gdjax.sweeps.turns import Outcome
 from gdjax.trees import PyTree
 
@@ -42,16 +45,17 @@ def checked_reducers(reduce: Any) -> Reducers:
 class Reduced:
     """A collector that keeps what reducers make of the lanes."""
 
-    def __init__(self, reducers: Reducers, packing: Packing, lane: tuple[PyTree, ...]) -> None:
-        """Take the reducers, and the shapes and dtypes of what they see of one lane."""
-        self.reducers, self.packing, self.lane = reducers, packing, lane
-        self.memories = [r.begin(seen) for r, seen in zip(reducers.leaves, lane)]
+    def __init__(self, reducers: Reducers, traced: TracedLane, packing: Packing) -> None:
+        """Take the reducers, the lane, and how what they see of it is packed."""
+        self.reducers, self.packing, self.lane = reducers, packing, traced.kept_shapes
+        self.entrywise = traced.entrywise
+        self.memories = [r.begin(seen) for r, seen in zip(reducers.leaves, self.lane)]
         self.lock = Lock()
 
     def take_lanes(self, place: np.ndarray, arrays: list[np.ndarray]) -> None:
         """Take lanes, as they are packed, wherever they are."""
         leaves = iter(self.packing.leaves_of(arrays))
-        seen = jax.tree.map(lambda leaf: _joined(leaf, leaves), self.lane)
+        seen = jax.tree.map(lambda leaf: self._joined(leaf, leaves), self.lane)
         with self.lock:
             self.memories = [
                 reducer.add(memory, lanes)
@@ -63,10 +67,9 @@ class Reduced:
         results = [r.finish(m) for r, m in zip(self.reducers.leaves, self.memories)]
         return jax.tree.unflatten(self.reducers.structure, results)
 
-
-def _joined(lane: Any, leaves: Any) -> np.ndarray:
-    """Return the next leaf [lanes, ...], joined of its entries where it is packed as such."""
-    if not lane.shape or not is_small(lane):
-        return next(leaves)
-    entries = [next(leaves) for _ in range(int(np.prod(lane.shape)))]
-    return np.stack(entries, axis=-1).reshape(-1, *lane.shape)
+    def _joined(self, lane: Any, leaves: Iterator[np.ndarray]) -> np.ndarray:
+        """Return the next leaf [lanes, ...], joined of its entries where it is packed as such."""
+        if not self.entrywise or not lane.shape or not is_small(lane):
+            return next(leaves)
+        entries = [next(leaves) for _ in range(prod(lane.shape))]
+        return np.stack(entries, axis=-1).reshape(-1, *lane.shape)

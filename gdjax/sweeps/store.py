@@ -49,7 +49,8 @@ class Store:
                 return
             self.bytes_mapped = 0
         for array in self.maps:
-            array.base.madvise(mmap.MADV_DONTNEED)
+            if isinstance(array.base, mmap.mmap):
+                array.base.madvise(mmap.MADV_DONTNEED)
 
 
 def _file(path: tuple) -> str:

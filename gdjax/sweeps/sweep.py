@@ -19,7 +19,7 @@ from gdjax.sweeps.collect import Arrays, whole_outcome
 from gdjax.sweeps.engine import Sweep, run_lanes
 from gdjax.sweeps.lane_program import LaneProgram, lane_program
 from gdjax.sweeps.lanes import Lanes, checked_lanes
-from gdjax.sweeps.machine import block_layout, checked_devices, workers_of
+from gdjax.sweeps.machine import Device, block_layout, checked_devices, lanes_of_a_block, workers_of
 from gdjax.sweeps.progress import progress_bar
 from gdjax.sweeps.reduced import Reduced, checked_reducers
 from gdjax.sweeps.runs import Runs
@@ -43,7 +43,7 @@ def sweep(
     tile: int | Literal["auto"] = "auto",
     block_size: int | None = None,
     workers: int | None = None,
-    devices: Sequence[jax.Device] | None = None,
+    devices: Sequence[Device] | None = None,
     reduce: PyTree = None,
     store: str | PathLike[str] | None = None,
     **axes: Any,
@@ -110,14 +110,16 @@ def sweep(
     traced, packing = _traced(program, lanes)
     layout = block_layout(tile, block_size, traced, packing, lanes.shape, on[0])
     if reducers is not None:
-        collector = Reduced(reducers, packing.kept, traced.kept_shapes)
+        collector = Reduced(reducers, traced, packing.kept)
     else:
         files = None if store is None else Store(store)
-        collector = Arrays(lanes.shape, traced.kept_shapes, packing.kept, files)
-    cut = blocks(lanes.shape, layout.tile, layout.lanes)
+        collector = Arrays(lanes.shape, traced, packing.kept, files)
+    at_once = workers_of(workers, on)
+    each = lanes_of_a_block(layout, traced, lanes.count, at_once * len(on))
+    cut = blocks(lanes.shape, layout.tile, each)
     request = Sweep(program, lanes.sources, lanes.key, cut, layout, packing, collector)
     with progress_bar(lanes.count, progress) as bar:
-        work = run_lanes(request, on, workers_of(workers, on), bar)
+        work = run_lanes(request, on, at_once, bar)
     if isinstance(collector, Reduced):
         return collector.finished()
     return Runs(**collector.tree._asdict(), work=work, lanes=lanes)

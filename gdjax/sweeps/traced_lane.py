@@ -11,7 +11,18 @@ from gdjax.descent import Descent, Status
 from gdjax.descent.description import canonical, recorders
 from gdjax.descent.running import execute
 from gdjax.descent.stepping import first_state
-from gdjax.lanewise import Atom, Found, Operation, Value, evaluate, needed, read, split_leaf, traced
+from gdjax.lanewise import (
+    Atom,
+    Found,
+    Operation,
+    Value,
+    evaluate,
+    is_small,
+    needed,
+    read,
+    split_leaf,
+    traced,
+)
 from gdjax.record import Every
 from gdjax.sweeps.axes.concrete import check_concrete
 from gdjax.sweeps.lanes import Lane
@@ -36,35 +47,36 @@ class TracedLane(NamedTuple):
     kept: list[Atom]
     kept_shapes: PyTree
     at_once: bool  # whether the first turn runs a lane to its end
+    entrywise: bool  # whether all arrays of a turn are so small that each entry is kept apart
 
     def share(self, sources: PyTree, key: Any) -> Found:
         """Return what all lanes share."""
         given = _named(self.inputs[SHARED], jax.tree.leaves((sources, key)))
-        return evaluate(self.operations[0], given)
+        return evaluate(self.operations[0], given, self.entrywise)
 
     def begin(self, shared: Found, number: Any, base: Any, place: Sequence[Any]) -> tuple:
         """Return what the lane computes once, and its first state."""
         given = _named(self.inputs[OWN], [number, base, *place])
-        found = evaluate(self.operations[1], shared | given)
-        return [split_leaf(found[v.number]) for v in self.own], _read(self.first, found)
+        found = evaluate(self.operations[1], shared | given, self.entrywise)
+        own = [split_leaf(found[v.number], self.entrywise) for v in self.own]
+        return own, self._read(self.first, found)
 
     def turn(self, shared: Found, own: list, state: list) -> list:
         """Return the lane's next state."""
         found = shared | _named(self.own, own) | _named(self.inputs[CHANGING], state)
-        return _read(self.after, evaluate(self.operations[2], found))
+        return self._read(self.after, evaluate(self.operations[2], found, self.entrywise))
 
     def end(self, shared: Found, own: list, state: list) -> list:
         """Return what is kept of the lane."""
         found = shared | _named(self.own, own) | _named(self.inputs[CHANGING], state)
-        return _read(self.kept, evaluate(self.operations[3], found))
+        return self._read(self.kept, evaluate(self.operations[3], found, self.entrywise))
+
+    def _read(self, atoms: list[Atom], found: Found) -> list:
+        return [split_leaf(read(atom, found), self.entrywise) for atom in atoms]
 
 
 def _named(values: list[Value], found: list) -> Found:
     return {v.number: x for v, x in zip(values, found, strict=True)}
-
-
-def _read(atoms: list[Atom], found: Found) -> list:
-    return [split_leaf(read(atom, found)) for atom in atoms]
 
 
 def traced_lane(lane: Lane, keep: Keep, sources: PyTree, key: Any) -> TracedLane:
@@ -72,7 +84,6 @@ def traced_lane(lane: Lane, keep: Keep, sources: PyTree, key: Any) -> TracedLane
 
     `keep` makes of a lane's outcome what the sweep keeps of it.
     """
-
     has_histories = False
 
     def everything(sources, key, number, base, place):
@@ -106,7 +117,7 @@ def traced_lane(lane: Lane, keep: Keep, sources: PyTree, key: Any) -> TracedLane
     levels = program.level([level for level, values in enumerate(inputs) for _ in values])
     alive = _alive(levels.operations[CHANGING], changing, after, kept)
     first, after = ([atoms[i] for i in alive] for atoms in (first, after))
-    inputs = (*inputs[:CHANGING], [changing[i] for i in alive])
+    inputs = inputs[SHARED], inputs[OWN], [changing[i] for i in alive]
     in_turn, in_end = (needed(levels.operations[CHANGING], outputs) for outputs in (after, kept))
     return TracedLane(
         inputs,
@@ -117,6 +128,7 @@ def traced_lane(lane: Lane, keep: Keep, sources: PyTree, key: Any) -> TracedLane
         kept,
         shapes[3],
         has_histories,
+        entrywise=all(is_small(v.aval) for operation in in_turn for v in operation.outputs),
     )
 
 
@@ -135,7 +147,7 @@ def _at_once(d: Descent, keep: Keep) -> tuple[list, list, list, PyTree]:
 def _alive(
     operations: Sequence[Operation], state: list[Value], after: list[Atom], kept: list[Atom]
 ) -> list[int]:
-    """Return which leaves of the state matter: the code, and what its fate or the end depends on."""
+    """Return which leaves of the state matter: the code, and what it or the end depends on."""
     alive: set[int] = set()
     outputs = [after[0], *kept]
     while True:

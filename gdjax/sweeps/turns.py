@@ -16,6 +16,7 @@ from gdjax.descent.description import Descent, with_recorded
 from gdjax.descent.state import State, Status
 from gdjax.descent.stepping import (
     condition,
+    ending,
     extra_args,
     finite_state,
     first_state,
@@ -23,7 +24,6 @@ from gdjax.descent.stepping import (
     grad_norm,
     limit,
     require_same_types,
-    ending,
 )
 from gdjax.losses import value_and_ascent
 from gdjax.trees import PyTree, strongly_typed
@@ -56,7 +56,7 @@ class LaneState(NamedTuple):
     folds: list[PyTree]
 
 
-def updates(code: jax.Array) -> jax.Array:
+def updates(code: Any) -> Any:
     """Return the updates in this round, -1 where its first turn took the one before back."""
     return code >> 2
 
@@ -66,7 +66,7 @@ def steps(base: jax.Array, code: jax.Array) -> jax.Array:
     return jnp.maximum(base + updates(code), 0)
 
 
-def status_of(code: jax.Array) -> jax.Array:
+def status_of(code: Any) -> Any:
     """Return the `Status` in a code."""
     return code & 3
 
@@ -101,7 +101,7 @@ def turn(d: Descent, base: jax.Array, lane: LaneState) -> LaneState:
     change = jnp.where(finite, change, Status.DIVERGED - STEP)
     # All that the turn decides is in this one array, and XLA computes it once.
     code = lax.optimization_barrier(lane.code + jnp.where(running, change, 0))
-    # By inequalities, as XLA would simplify a difference to what it was made of, and compute that again.
+    # Not by their difference, which XLA would simplify to what it is made of, and compute again.
     steps_on, taken_back = code >= lane.code + STEP, code < lane.code
     changes, opt_state = d.optimizer.update(
         point.grad, lane.opt_state, lane.params, **extra_args(d, point)
@@ -147,7 +147,8 @@ def end(d: Descent, base: jax.Array, lane: LaneState) -> Outcome:
 
 def _point(d: Descent, base: jax.Array, lane: LaneState) -> State:
     """Return the run at the point where the lane stands, as the parts of a descent see it."""
-    loss, grad = value_and_ascent(d.loss, lane.params, d.args)
+    # One value for all that depends on it: XLA computes cheap ones anew, with other roundings.
+    loss, grad = lax.optimization_barrier(value_and_ascent(d.loss, lane.params, d.args))
     return State(
         params=lane.params,
         opt_state=lane.opt_state,
