@@ -106,8 +106,8 @@ def blocks(shape: tuple[int, ...], tile: int, block: int) -> Blocks:
 
 
 def slowest(shape: tuple[int, ...]) -> int:
-    """Return the dimension along which boxes are long: then the last one is contiguous in them."""
-    return max(range(len(shape)), key=lambda i: (shape[i], -i))
+    """Return the dimension along which boxes are long: the last, if it can, as in C order."""
+    return max(range(len(shape)), key=lambda i: (shape[i], i))
 
 
 def patch_sides(shape: tuple[int, ...], lanes: int) -> list[int]:

@@ -21,6 +21,7 @@ CALLS_EACH_LOOP = jax.__version_info__ < (0, 12)
 # The lanes of a tile on a CPU, as experiments/benchmarks measures them.
 FEW_NUMBERS = 512 if CALLS_EACH_LOOP else 128
 MANY_NUMBERS = 16
+VECTOR = 16  # lanes, of the widest vectors of CPUs
 WHOLE_RUNS = 64
 LONG_TURN = 5e-6  # seconds a lane
 SECONDS_A_BLOCK = 1e-3  # or more, where there are enough lanes for all workers
@@ -84,7 +85,8 @@ def block_layout(
     lanes = block_size or max(1, min(BLOCK_LANES, BLOCK_BYTES // _lane_bytes(packing)))
     width, *rest = _on_cpu(traced) if device.platform == "cpu" else (lanes, -1, 8, 1)
     if tile != "auto":
-        width = tile
+        # XLA compiles what is left of a vector to other code, with other roundings.
+        width = -(-tile // VECTOR) * VECTOR if traced.entrywise else tile
     return Layout(width, -(-lanes // width), slowest(shape), *rest)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from gdjax.trees import PyTree
 
-MOST_BYTES_MAPPED = 2**26  # that were written and may still take up memory
+MOST_BYTES_MAPPED = 2**24  # that were written and may still take up memory
 
 
 class Store:

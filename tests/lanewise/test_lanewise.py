@@ -1,0 +1,113 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax import lax
+
+from gdjax.lanewise import evaluate, needed, read, split_leaf, traced
+from gdjax.lanewise.entries import Entries, whole
+
+X = jnp.array([[1.0, -2.0, 0.5], [3.0, 0.25, -1.5]])
+V = jnp.array([0.3, -0.7, 1.1])
+
+FUNCTIONS = {
+    "arithmetic of scalars and arrays": lambda x, v: 2 * x + v[None] ** 2 - jnp.sin(x) / 3,
+    "an axis of length 1 beside a longer one": lambda x, v: lax.add(x, v.reshape(1, 3) + 0 * x),
+    "indices": lambda x, v: x[0, 1] * v[2] - v[-1],
+    "slices": lambda x, v: x[:, 1:] * v[None, :2],
+    "strided slices": lambda x, v: v[::2] + x[1, ::2],
+    "reversed": lambda x, v: x[:, ::-1] - v[None],
+    "transposed": lambda x, v: x.T @ x + v[None],
+    "matrix times vector": lambda x, v: x @ v,
+    "outer product": lambda x, v: jnp.outer(v, v),
+    "concatenated": lambda x, v: jnp.concatenate([v, x[0]]),
+    "stacked": lambda x, v: jnp.stack([v, x[1]], axis=1),
+    "split": lambda x, v: jnp.split(x, [1], axis=1)[1] + v[None, 1:],
+    "padded": lambda x, v: jnp.pad(v, (1, 2), constant_values=7.0),
+    "cut by a negative pad": lambda x, v: lax.pad(v, 0.0, [(-1, 2, 1)]),
+    "reductions": lambda x, v: (x.sum(0), x.max(1), x.min(), x.prod(), jnp.all(x > 0, axis=0)),
+    "booleans": lambda x, v: jnp.where(x > v[None], x, -1.0),
+    "clipped by scalars": lambda x, v: jnp.clip(x, -1.0, 1.0),
+    "whole numbers": lambda x, v: v * (jnp.arange(3) + v.astype(int)),
+    "norm": lambda x, v: jnp.linalg.norm(v) + jnp.linalg.norm(x),
+    "sorted, which has no rule": lambda x, v: jnp.sort(v) + x[0],
+    "gathered, which has no rule": lambda x, v: v[jnp.array([2, 0])],
+    "scanned": lambda x, v: lax.fori_loop(0, 3, lambda i, c: c * 0.5 + v, v),
+    "conditional": lambda x, v: lax.cond(v[0] > 0, lambda: v, lambda: -v),
+    "calls": lambda x, v: jax.nn.relu(jax.jit(jnp.cos)(x)) + jax.checkpoint(jnp.exp)(v)[None],
+    "barrier": lambda x, v: lax.optimization_barrier((x, v, x[0, 0])),
+    "a large array beside small ones": lambda x, v: (jnp.ones((50, 3)) @ v).sum() + x,
+}
+
+
+def entrywise(function, *args, **lanes):
+    """Return what a function returns, computed entry by entry."""
+    program, shapes = traced(function, *args)
+
+    def run(*leaves):
+        given = {v.number: split_leaf(x, True) for v, x in zip(program.inputs, leaves)}
+        found = evaluate(program.operations, given, True)
+        return [whole(split_leaf(read(atom, found), True)) for atom in program.outputs]
+
+    leaves = jax.tree.leaves(args)
+    outputs = jax.vmap(run, **lanes)(*leaves) if lanes else run(*leaves)
+    return jax.tree.unflatten(jax.tree.structure(shapes), outputs)
+
+
+def assert_alike(found, expected):
+    for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
+        assert jnp.shape(a) == jnp.shape(b)
+        assert jnp.result_type(a) == jnp.result_type(b)
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("function", FUNCTIONS.values(), ids=FUNCTIONS)
+def test_entry_by_entry_is_the_same_function(function):
+    assert_alike(entrywise(function, X, V), function(X, V))
+
+
+@pytest.mark.parametrize("function", FUNCTIONS.values(), ids=FUNCTIONS)
+def test_its_gradient_is_too(function):
+    def total(x, v):
+        leaves = jax.tree.leaves(function(x, v))
+        return sum(jnp.sum(leaf * 1.5) for leaf in leaves if leaf.dtype == x.dtype)
+
+    assert_alike(entrywise(jax.grad(total, (0, 1)), X, V), jax.grad(total, (0, 1))(X, V))
+
+
+def test_lanes_may_lie_along_the_last_axis_of_every_entry():
+    def loss(x):
+        return (x[0] ** 2 + x[1] - 11) ** 2 + (x[0] + x[1] ** 2 - 7) ** 2
+
+    points = jax.random.normal(jax.random.key(0), (2, 5))
+    program, _ = traced(jax.grad(loss), points[:, 0])
+
+    def run(point):
+        found = evaluate(program.operations, {program.inputs[0].number: point}, True)
+        return split_leaf(read(program.outputs[0], found), True)
+
+    split = Entries.tree_unflatten((2,), list(points))
+    found = jax.vmap(run, in_axes=-1, out_axes=-1)(split)
+    assert_alike(jnp.stack(jax.tree.leaves(found)), jax.vmap(jax.grad(loss), -1, -1)(points))
+
+
+def test_a_scalar_gradient_is_all_elementwise():
+    def loss(x):
+        return jnp.sum((x - jnp.array([1.0, 2.0])) ** 2)
+
+    text = str(jax.make_jaxpr(lambda x: entrywise(jax.grad(loss), x))(jnp.zeros(2)))
+    assert not any(name in text for name in ("pad", "concatenate", "reduce_sum", "dot_general"))
+
+
+def test_what_no_output_needs_is_left_out():
+    program, _ = traced(lambda x: (jnp.exp(x), x + 1)[1], jnp.zeros(()))
+    assert [operation.primitive.name for operation in program.operations] == ["add"]
+
+
+def test_levels_are_those_of_the_inputs():
+    program, _ = traced(lambda a, b, c: (a * 2 + b) * c, *jnp.zeros(3))
+    levels = program.level([0, 1, 2])
+    names = [[o.primitive.name for o in operations] for operations in levels.operations]
+    assert names == [["mul"], ["add"], ["mul"]]
+    assert len(levels.needed_above(1, program.outputs)) == 1
+    assert needed(levels.operations[1], program.outputs) == ()

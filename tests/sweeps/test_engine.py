@@ -1,0 +1,247 @@
+import os
+import subprocess
+import sys
+import textwrap
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import gdjax
+from gdjax import Descent, Status
+
+himmelblau, ackley = gdjax.landscapes.himmelblau, gdjax.landscapes.ackley
+BOX = gdjax.grid(x=(-5, 5, 24), y=(-5, 5, 24))
+
+
+def slow_here_and_there(start):
+    """Return a descent that takes from a few steps to all 2,000, next to each other."""
+    return Descent(ackley, start, optax.sgd(0.01), max_steps=2000)
+
+
+def alone(lane, runs):
+    """Return the results of all lanes, each run by itself in one compiled loop."""
+    numbers = np.arange(runs.lanes.count)
+    run = jax.jit(lambda start: gdjax.run(lane(start)))
+    results = [
+        run(jax.tree.map(lambda leaf, i=i: leaf[i], runs.lanes.values(numbers)["start"]))
+        for i in numbers
+    ]
+    return jax.tree.map(lambda *x: np.stack(x).reshape(*runs.shape, *np.shape(x[0])), *results)
+
+
+@pytest.fixture(scope="module")
+def packed():
+    return gdjax.sweep(slow_here_and_there, start=BOX, tile=32, block_size=64)
+
+
+def test_packed_lanes_end_as_they_do_alone(packed):
+    expected = alone(slow_here_and_there, packed)
+    np.testing.assert_array_equal(packed.status, expected.status)
+    assert np.mean(packed.steps == expected.steps) > 0.99
+    ended = packed.status == Status.CONVERGED
+    for name in ("x", "y"):
+        found, wanted = packed.params[name][ended], expected.params[name][ended]
+        np.testing.assert_allclose(found, wanted, atol=2e-3)
+
+
+def test_packing_spares_most_of_the_turns_of_the_dead(packed):
+    whole = gdjax.sweep(slow_here_and_there, start=BOX, tile=24 * 24, block_size=24 * 24)
+    assert packed.work.useful == packed.steps.sum()
+    assert packed.work.executed < 0.5 * packed.steps.max() * packed.steps.size
+    assert packed.work.useful <= packed.work.executed
+    assert whole.work.useful == whole.steps.sum()
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_workers_change_nothing(packed, workers):
+    other = gdjax.sweep(slow_here_and_there, start=BOX, tile=32, block_size=64, workers=workers)
+    np.testing.assert_array_equal(other.steps, packed.steps)
+    np.testing.assert_array_equal(other.params["x"], packed.params["x"])
+
+
+def test_blocks_change_nothing(packed):
+    other = gdjax.sweep(slow_here_and_there, start=BOX, tile=32, block_size=10_000)
+    np.testing.assert_array_equal(other.steps, packed.steps)
+    np.testing.assert_array_equal(other.params["x"], packed.params["x"])
+
+
+def test_folds_of_packed_lanes_are_those_of_the_lanes_alone():
+    record = {"mean": gdjax.record.mean(), "last": gdjax.record.minimum(lambda s: s.grad["x"])}
+
+    def lane(start):
+        return Descent(himmelblau, start, optax.sgd(0.01), record=record, max_steps=300)
+
+    runs = gdjax.sweep(lane, start=BOX, tile=16, block_size=48)
+    expected = alone(lane, runs)
+    np.testing.assert_allclose(runs.record["mean"], expected.record["mean"], rtol=1e-4)
+    np.testing.assert_allclose(runs.record["last"], expected.record["last"], rtol=1e-3, atol=1e-4)
+
+
+def test_diverged_lanes_keep_their_last_finite_point():
+    def lane(start):
+        return Descent(lambda w: jnp.sum(w**4), start, optax.sgd(0.01), max_steps=200)
+
+    starts = np.random.default_rng(0).uniform(1, 40, (300, 2)).astype(np.float32)
+    runs = gdjax.sweep(lane, start=starts)
+    expected = alone(lane, runs)
+    assert (runs.status == Status.DIVERGED).sum() > 100
+    np.testing.assert_array_equal(runs.status, expected.status)
+    np.testing.assert_array_equal(runs.steps, expected.steps)
+    assert np.isfinite(runs.loss).all()
+    np.testing.assert_allclose(runs.params, expected.params, rtol=1e-3, atol=1e-3)
+
+
+def test_a_start_that_is_not_finite_is_where_the_lane_ends():
+    starts = np.float32([np.nan, np.inf, 1.0])
+    runs = gdjax.sweep(lambda start: Descent(lambda w: w**2, start, optax.sgd(0.1)), start=starts)
+    assert runs.status.tolist() == [Status.DIVERGED, Status.DIVERGED, Status.CONVERGED]
+    assert runs.steps.tolist()[:2] == [0, 0]
+    np.testing.assert_array_equal(runs.params[:2], starts[:2])
+
+
+def test_conditions_that_look_back_do_so_in_a_sweep():
+    stop = gdjax.stop.step_below(0.03) | gdjax.stop.loss_stalled(window=50, tol=1e-3)
+
+    def lane(start):
+        return Descent(himmelblau, start, optax.sgd(0.01), stop=stop, max_steps=300)
+
+    runs = gdjax.sweep(lane, start=BOX, tile=16, block_size=64)
+    np.testing.assert_array_equal(runs.steps, alone(lane, runs).steps)
+
+
+def test_threads_keep_double_precision(x64):
+    runs = gdjax.sweep(slow_here_and_there, start=BOX, tile=16, block_size=32)
+    assert runs.loss.dtype == runs.params["x"].dtype == np.float64
+    expected = alone(slow_here_and_there, runs)
+    np.testing.assert_array_equal(runs.status, expected.status)
+
+
+def test_larger_arrays_beside_small_ones_are_run_too():
+    x = np.linspace(-1, 1, 40, dtype=np.float32)
+
+    def loss(params, x):
+        hidden = jnp.tanh(x[:, None] * params["w"][None, :] + params["b"])
+        return jnp.mean((hidden @ params["out"] - x**2) ** 2)
+
+    def init(seed):
+        keys = jax.random.split(jax.random.key(seed), 2)
+        w, out = (jax.random.normal(key, (20,)) for key in keys)
+        return {"w": w, "b": jnp.zeros(()), "out": out}
+
+    def lane(seed, rate):
+        optimizer = optax.adam(rate)
+        return Descent(loss, init(seed), optimizer, (x,), stop=None, max_steps=20)
+
+    runs = gdjax.sweep(lane, seed=np.arange(5), rate=[0.01, 0.1])
+    single = gdjax.run(runs.descent(3, 1))
+    assert runs.params["w"].shape == (5, 2, 20)
+    np.testing.assert_allclose(runs.params["w"][3, 1], single.params["w"], rtol=1e-4)
+    np.testing.assert_allclose(runs.loss[3, 1], single.loss, rtol=1e-4)
+
+
+def test_pad_of_a_fold_stands_for_the_steps_that_were_not_run():
+    count = gdjax.record.fold(
+        lambda state: jnp.ones(()),
+        lambda memory, state: memory + 1,
+        pad=lambda memory, state, steps: memory + jnp.where(state.status == 2, steps, 0),
+    )
+
+    def lane(rate):
+        return Descent(lambda w: w**4, 2.0, optax.sgd(rate), record=count, max_steps=50, stop=None)
+
+    runs = gdjax.sweep(lane, rate=[1e-3, 10.0])
+    assert runs.status.tolist() == [Status.STEP_LIMIT, Status.DIVERGED]
+    assert runs.record.tolist() == [51, 51]
+    assert gdjax.run(lane(10.0)).record == 51
+
+
+def test_pad_that_is_no_function_is_refused():
+    with pytest.raises(TypeError, match=r"^pad: "):
+        gdjax.record.fold(lambda s: s.loss, lambda m, s: m, pad=3)
+
+
+def test_a_sweep_compiles_a_few_programs():
+    compiled = []
+    jax.monitoring.register_event_duration_secs_listener(
+        listen := lambda event, *_, **__: (
+            compiled.append(event) if event.endswith("backend_compile_duration") else None
+        )
+    )
+    try:
+        loss = lambda p: himmelblau(p)  # noqa: E731
+        lane = lambda start: Descent(loss, start, optax.sgd(0.02))  # noqa: E731
+        gdjax.sweep(lane, start=BOX, tile=16, block_size=32)
+    finally:
+        jax.monitoring.unregister_event_duration_listener(listen)
+    assert len(compiled) <= 12, compiled  # one large one, and the pieces that make its arguments
+
+
+def test_second_sweep_of_any_size_that_fits_compiles_nothing(no_compilation):
+    starts = np.random.default_rng(0).uniform(-5, 5, (300, 2)).astype(np.float32)
+    lane = lambda start: Descent(himmelblau, start, optax.sgd(0.01))  # noqa: E731
+    gdjax.sweep(lane, start=starts)
+    with no_compilation():
+        gdjax.sweep(lane, start=starts + 0.1)
+
+
+@pytest.mark.parametrize(
+    ("argument", "value", "error"),
+    [
+        ("workers", 0, ValueError),
+        ("workers", 1.5, TypeError),
+        ("devices", [], ValueError),
+        ("devices", "cpu", TypeError),
+        ("devices", [1], TypeError),
+        ("reduce", 3, TypeError),
+        ("reduce", {"a": None}, TypeError),
+        ("tile", 0, ValueError),
+        ("block_size", 0, ValueError),
+    ],
+)
+def test_what_sweep_cannot_do_is_refused_by_name(argument, value, error):
+    with pytest.raises(error, match=f"^{argument}: "):
+        gdjax.sweep(slow_here_and_there, start=BOX, **{argument: value})
+
+
+def test_devices_share_the_blocks():
+    script = textwrap.dedent(
+        """
+        import jax, numpy as np, optax, gdjax
+        assert len(jax.local_devices()) == 3
+        lane = lambda start: gdjax.Descent(gdjax.landscapes.himmelblau, start, optax.sgd(0.01))
+        start = gdjax.grid(x=(-5, 5, 24), y=(-5, 5, 24))
+        one = gdjax.sweep(lane, start=start, block_size=64)
+        three = gdjax.sweep(lane, start=start, block_size=64, devices=jax.local_devices())
+        np.testing.assert_array_equal(one.steps, three.steps)
+        np.testing.assert_array_equal(one.params["x"], three.params["x"])
+        """
+    )
+    flags = {"XLA_FLAGS": "--xla_force_host_platform_device_count=3", "JAX_PLATFORMS": "cpu"}
+    subprocess.run([sys.executable, "-c", script], env=os.environ | flags, check=True)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("how", ["reduce", "store"])
+def test_memory_does_not_grow_with_the_lanes(how, tmp_path):
+    script = textwrap.dedent(
+        """
+        import resource, sys, jax.numpy as jnp, optax, gdjax
+        how, n, path = sys.argv[1], int(sys.argv[2]), sys.argv[3]
+        lane = lambda start: gdjax.Descent(gdjax.landscapes.himmelblau, start, optax.sgd(0.01))
+        more = {"reduce": gdjax.reduce.mean(lambda o: o.steps)} if how == "reduce" else {}
+        for side, name in ((300, "warm"), (n, "measured")):
+            if how == "store":
+                more = {"store": f"{path}/{name}{n}"}
+            start = gdjax.grid(x=(-6, 6, side), y=(-6, 6, side))
+            gdjax.sweep(lane, start=start, **more)
+        print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+        """
+    )
+    small, large = (
+        int(subprocess.check_output([sys.executable, "-c", script, how, str(n), str(tmp_path)]))
+        for n in (2000, 5000)
+    )
+    assert large - small < 120_000  # kB; the results alone would take 441,000 more
