@@ -10,7 +10,7 @@ from gdjax.descent import Status
 from gdjax.sweeps.boxes import traced_place
 from gdjax.sweeps.packed import Packing
 from gdjax.sweeps.traced_lane import TracedLane
-from gdjax.sweeps.turns import status_of
+from gdjax.sweeps.turns import status_of, updates
 from gdjax.trees import PyTree
 
 
@@ -66,7 +66,9 @@ class Done(NamedTuple):
     base: Any  # int32 [lanes]
     kept: list[Any]  # packed
     state: list[Any]  # packed, for those that go on
-    turns: Any  # int32 [tiles], of which each took its lanes through
+    turns: Any  # int32 [tiles], through which each took its lanes
+    updates: Any  # int32 [tiles], of all lanes
+    living: Any  # int32 [tiles], lanes
 
 
 class Packings(NamedTuple):
@@ -134,10 +136,10 @@ def run_block(
         count = jnp.sum(present, dtype=jnp.int32)
         step = jax.vmap(lambda own, state: traced.turn(shared, own, state), axis, axis)
         end = jax.vmap(lambda own, state: traced.end(shared, own, state), axis, axis)
-        state, turns = turned(lambda state: step(own, state), [code, *rest], count)
-        return base, end(own, state), state, turns
+        state, *counts = turned(lambda state: step(own, state), [code, *rest], count)
+        return base, end(own, state), state, counts
 
-    def turned(step: Any, state: list, count: Any) -> tuple[list, Any]:
+    def turned(step: Any, state: list, count: Any) -> tuple:
         def unfinished(carry: tuple) -> Any:
             _, alive, turns, waste = carry
             patient = waste <= rounds.grace + rounds.patience * alive.astype(jnp.float32)
@@ -158,18 +160,23 @@ def run_block(
             return jnp.sum(status_of(state[0]) == Status.RUNNING, dtype=jnp.int32)
 
         begun = (state, count, jnp.zeros((), jnp.int32), jnp.zeros((), jnp.float32))
-        state, _, turns, _ = lax.while_loop(unfinished, look, begun)
-        return state, turns
+        state, alive, turns, _ = lax.while_loop(unfinished, look, begun)
+        if traced.at_once:
+            turns = jnp.max(updates(state[0]))
+        return state, turns, jnp.sum(updates(state[0]), dtype=jnp.int32), alive
 
     def write_tile(tile: Any, done: Done) -> Done:
-        base, kept, state, turns = run_tile(tile)
+        base, kept, state, counts = run_tile(tile)
         first = tile * width
         return Done(
             lax.dynamic_update_slice_in_dim(done.code, state[0], first, 0),
             lax.dynamic_update_slice_in_dim(done.base, base, first, 0),
             packing.kept.written(done.kept, kept, first, axis),
             packing.state.written(done.state, state, first, axis),
-            lax.dynamic_update_index_in_dim(done.turns, turns, tile, 0),
+            *(
+                lax.dynamic_update_index_in_dim(counted, count, tile, 0)
+                for counted, count in zip((done.turns, done.updates, done.living), counts)
+            ),
         )
 
     lanes = layout.tiles * width
@@ -178,7 +185,7 @@ def run_block(
         jnp.zeros(lanes, jnp.int32),
         packing.kept.empty(lanes),
         packing.state.empty(lanes),
-        jnp.zeros(layout.tiles, jnp.int32),
+        *jnp.zeros((3, layout.tiles), jnp.int32),
     )
     return lax.fori_loop(jnp.zeros((), jnp.int32), tiles, write_tile, none)
 

@@ -154,43 +154,44 @@ def _round(
     done: Done = jax.tree.map(np.asarray, done)
     seconds = perf_counter() - began
 
-    lanes = tiles * sweep.layout.tile
-    code, base = done.code[:lanes], done.base[:lanes]
-    living = np.flatnonzero(status_of(code) == Status.RUNNING)
+    living = _living(sweep, done, tiles)
     if isinstance(block, Waiting):
         count = int(block.count)
-        place = block.place[:, :lanes]
-        _collect_waiting(sweep, place[:, :count], code[:count], done)
-        place = place[:, living]
+        ended = np.setdiff1d(np.arange(count), living, assume_unique=True)
+        kept = sweep.packing.kept.taken(done.kept, ended)
+        sweep.collector.take_lanes(block.place[:, ended], kept)
+        place = block.place[:, living]
     else:
         count = int(block.lanes.sum())
-        _collect_fresh(sweep, block, code, done)
+        _collect_fresh(sweep, block, living, done)
         place = sweep.blocks.place(living, block)
     state = sweep.packing.state.taken(done.state, living)
-    executed = int(done.turns.sum()) * sweep.layout.tile
+    executed = int(done.turns.sum(dtype=np.int64)) * sweep.layout.tile
     return Round(
         count - len(living),
-        Work(int(updates(code).sum()), executed),
-        Living(place, base[living] + updates(code[living]), state),
+        Work(int(done.updates.sum(dtype=np.int64)), executed),
+        Living(place, done.base[living] + updates(done.code[living]), state),
         seconds,
     )
 
 
-def _collect_fresh(sweep: Sweep, boxes: Boxes, code: np.ndarray, done: Done) -> None:
+def _living(sweep: Sweep, done: Done, tiles: int) -> np.ndarray:
+    """Return the positions in a block of the lanes that go on; most tiles have none."""
+    width = sweep.layout.tile
+    at = np.flatnonzero(done.living[:tiles])[:, None] * width + np.arange(width)
+    return at[status_of(done.code[at]) == Status.RUNNING]
+
+
+def _collect_fresh(sweep: Sweep, boxes: Boxes, living: np.ndarray, done: Done) -> None:
     room, kept, collector = sweep.blocks.lanes_a_box, sweep.packing.kept, sweep.collector
     if not isinstance(collector, Arrays):
-        present = np.arange(len(code)) % room < np.repeat(boxes.lanes, room)
-        ended = np.flatnonzero(present & (status_of(code) != Status.RUNNING))
-        collector.take_lanes(sweep.blocks.place(ended, boxes), kept.taken(done.kept, ended))
+        ended = np.arange(len(boxes.lanes) * room) % room < np.repeat(boxes.lanes, room)
+        ended[living] = False
+        lanes = np.flatnonzero(ended)
+        collector.take_lanes(sweep.blocks.place(lanes, boxes), kept.taken(done.kept, lanes))
         return
     for first, end in sweep.blocks.runs(boxes):
         run = Boxes(boxes.offset[first:end], boxes.sides[first:end])
         lanes = slice(first * room, first * room + int(run.lanes.sum()))
         # The living of them will come once more.
         collector.take_boxes(sweep.blocks, run, kept.taken(done.kept, lanes))
-
-
-def _collect_waiting(sweep: Sweep, place: np.ndarray, code: np.ndarray, done: Done) -> None:
-    ended = np.flatnonzero(status_of(code) != Status.RUNNING)
-    kept = sweep.packing.kept.taken(done.kept, ended)
-    sweep.collector.take_lanes(place[:, ended], kept)

@@ -14,20 +14,20 @@ from gdjax.sweeps.traced_lane import TracedLane
 
 Device = Any  # jax.Device, which pyright does not take for a type
 
-BLOCK_LANES = 32768  # so that the call of a block takes little of its time
+BLOCK_LANES = 65536  # so that the call of a block takes little of its time
 BLOCK_BYTES = 2**25
 # Before jax 0.12, XLA calls each of a tile's loops apart, which narrow tiles pay for.
 CALLS_EACH_LOOP = jax.__version_info__ < (0, 12)
 # The lanes of a tile on a CPU, as experiments/benchmarks measures them.
-FEW_NUMBERS = 512 if CALLS_EACH_LOOP else 128
+FEW_NUMBERS = 512 if CALLS_EACH_LOOP else 256
 MANY_NUMBERS = 16
 VECTOR = 16  # lanes, of the widest vectors of CPUs
 WHOLE_RUNS = 64
 LONG_TURN = 5e-6  # seconds a lane
-SECONDS_A_BLOCK = 1e-3  # or more, where there are enough lanes for all workers
-SECONDS_A_NUMBER = 5e-11  # that a turn computes, roughly
+SECONDS_A_BLOCK = 4e-3  # or more, where there are enough lanes for all workers
+SECONDS_A_NUMBER = 2e-11  # that a turn computes, roughly
 TURNS_A_LANE = 20  # at least, mostly
-BLOCKS_A_WORKER = 4  # so that none waits long for the last one
+BLOCKS_A_WORKER = 3  # so that none waits long for the last one
 
 
 def checked_devices(devices: Any) -> list[Device]:

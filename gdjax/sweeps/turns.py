@@ -29,7 +29,7 @@ from gdjax.losses import value_and_ascent
 from gdjax.trees import PyTree, strongly_typed
 
 STEP = 4  # what an update adds to a code: the status is in the bits below
-MOST_TURNS = 2**28  # in a round, so that the count fits beside the status
+MOST_TURNS = 2**20  # in a round, so that the counts of a tile fit into int32
 
 
 class Outcome(NamedTuple):

@@ -1,0 +1,1 @@
+"""How fast gdjax is beside its peers: `python -m experiments.benchmarks`."""
