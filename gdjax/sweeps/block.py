@@ -183,8 +183,8 @@ def run_block(
     none = Done(
         jnp.full(lanes, Status.STEP_LIMIT, jnp.int32),
         jnp.zeros(lanes, jnp.int32),
-        packing.kept.empty(lanes),
-        packing.state.empty(lanes),
+        _zeros(packing.kept.shapes(lanes)),
+        _zeros(packing.state.shapes(lanes)),
         *jnp.zeros((3, layout.tiles), jnp.int32),
     )
     return lax.fori_loop(jnp.zeros((), jnp.int32), tiles, write_tile, none)
@@ -198,3 +198,7 @@ def _in_box(layout: Layout, boxes: Fresh, tile: Any) -> tuple[list[Any], Any]:
     positions = in_box * layout.tile + jnp.arange(layout.tile, dtype=jnp.int32)
     place = traced_place(offset, sides, jnp.minimum(positions, count - 1), layout.slow)
     return place, positions < count
+
+
+def _zeros(shapes: list[Any]) -> list[Any]:
+    return [jnp.zeros(leaf.shape, leaf.dtype) for leaf in shapes]

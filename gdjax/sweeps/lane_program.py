@@ -49,7 +49,7 @@ class LaneProgram:
                 np.int32(0),
                 np.zeros((dims, lanes), np.int32),
                 np.zeros(lanes, np.int32),
-                packing.state.empty(lanes),
+                [np.zeros(leaf.shape, leaf.dtype) for leaf in packing.state.shapes(lanes)],
             )
             self._nothing_waits[signature] = jax.device_put(nothing, device)
         return self._nothing_waits[signature]

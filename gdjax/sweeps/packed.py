@@ -28,11 +28,13 @@ class Packing:
             else:
                 self.larger.append(i)
 
-    def empty(self, lanes: int) -> list[jax.Array]:
-        """Return arrays for so many lanes."""
-        rows = [jnp.zeros((len(rows), lanes), dtype) for dtype, rows in self.rows.items()]
+    def shapes(self, lanes: int) -> list[jax.ShapeDtypeStruct]:
+        """Return the shapes and dtypes of the arrays of so many lanes."""
         larger = (self.leaves[i] for i in self.larger)
-        return rows + [jnp.zeros((lanes, *leaf.shape), leaf.dtype) for leaf in larger]
+        return [
+            *(jax.ShapeDtypeStruct((len(r), lanes), dtype) for dtype, r in self.rows.items()),
+            *(jax.ShapeDtypeStruct((lanes, *leaf.shape), leaf.dtype) for leaf in larger),
+        ]
 
     def written(self, arrays: Sequence[Any], lanes: PyTree, first: Any, axis: int) -> list[Any]:
         """Return the arrays with the leaves of a tile of lanes from `first` on.

@@ -1,6 +1,7 @@
 """A lane function, traced once and cut by what its values depend on."""
 
 from collections.abc import Callable, Sequence
+from math import prod
 from typing import Any, NamedTuple
 
 import jax
@@ -30,6 +31,7 @@ from gdjax.sweeps.turns import Outcome, end, start, status_of, turn
 from gdjax.trees import PyTree
 
 Keep = Callable[[Outcome], PyTree]
+MOST_NUMBERS = 500  # beyond, XLA takes longer to compile them than they save
 SHARED, OWN, CHANGING = range(3)  # by all lanes; by one lane throughout; from turn to turn
 
 
@@ -128,7 +130,7 @@ def traced_lane(lane: Lane, keep: Keep, sources: PyTree, key: Any) -> TracedLane
         kept,
         shapes[3],
         has_histories,
-        entrywise=all(is_small(v.aval) for operation in in_turn for v in operation.outputs),
+        entrywise=_few_numbers(in_turn),
     )
 
 
@@ -142,6 +144,12 @@ def _at_once(d: Descent, keep: Keep) -> tuple[list, list, list, PyTree]:
     ended = jnp.where(status_of(code) == Status.RUNNING, 4 * result.steps + result.status, code)
     kept = keep(Outcome(*(getattr(result, name) for name in Outcome._fields)))
     return [jnp.zeros((), jnp.int32)], changing, [ended], kept
+
+
+def _few_numbers(operations: Sequence[Operation]) -> bool:
+    """Return whether a turn computes so few numbers that each may have a loop of its own."""
+    avals = [v.aval for operation in operations for v in operation.outputs]
+    return all(map(is_small, avals)) and sum(prod(aval.shape) for aval in avals) <= MOST_NUMBERS
 
 
 def _alive(
