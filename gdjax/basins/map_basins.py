@@ -6,9 +6,6 @@ from typing import NamedTuple
 
 import jax
 import numpy as np
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
-from scipy.spatial import KDTree
 
 from gdjax import checks
 from gdjax.basins.critical import CriticalPoint, critical_points_program
@@ -181,6 +178,8 @@ def _groups(
     runs: Runs, lanes: np.ndarray, found: CriticalPoint, spread: np.ndarray, tol: float
 ) -> np.ndarray:
     """Return a group number for each minimum: neighbours within `tol` share one, and valleys."""
+    from scipy.spatial import KDTree  # scipy is slow to import, and few programs map basins
+
     points = np.asarray(found.vector, float) / spread
     if not len(points):
         return np.zeros(0, int)
@@ -199,6 +198,9 @@ def _groups(
 
 
 def _connected(count: int, pairs: list[np.ndarray]) -> np.ndarray:
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
     links = np.concatenate(pairs)
     graph = coo_array((np.ones(len(links)), links.T), shape=(count, count))
     return connected_components(graph, directed=False)[1]

@@ -8,7 +8,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from scipy.spatial import KDTree
 
 from gdjax.basins.critical import CriticalPoint, quadratic_model, scaled_loss
 from gdjax.sweeps.lanes import Lane
@@ -22,6 +21,8 @@ RELAXING_STEPS = 3  # of Newton's method, from the chord to the valley's floor
 
 def neighbouring_pairs(points: np.ndarray) -> np.ndarray:
     """Return pairs [pairs, 2] of the indices of points [n, dim] and their nearest neighbours."""
+    from scipy.spatial import KDTree  # scipy is slow to import, and few programs map basins
+
     if len(points) < 2:
         return np.zeros((0, 2), int)
     count = min(NEIGHBOURS + 1, len(points))
@@ -33,6 +34,8 @@ def neighbouring_pairs(points: np.ndarray) -> np.ndarray:
 
 def bridging_pairs(points: np.ndarray, group: np.ndarray) -> np.ndarray:
     """Return pairs [pairs, 2] of the indices of points [n, dim] at the narrowest gaps of groups."""
+    from scipy.spatial import KDTree
+
     pairs = []
     for one in np.unique(group):
         inside, outside = np.flatnonzero(group == one), np.flatnonzero(group != one)

@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import jax
-from jax.extend.core import Literal
 
 from gdjax.trees import PyTree
 
@@ -150,7 +149,8 @@ class _Flattening:
         found |= {v: Known(value, v.aval) for v, value in zip(jaxpr.constvars, consts)}
 
         def atom(v: Any) -> Atom:
-            return Known(v.val, v.aval) if isinstance(v, Literal) else found[v]
+            # Only literals have a value. Their class lives in jax.extend, which is slow to import.
+            return Known(v.val, v.aval) if hasattr(v, "val") else found[v]
 
         for eqn in jaxpr.eqns:
             inputs = tuple(map(atom, eqn.invars))

@@ -3,7 +3,6 @@
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.spatial import KDTree
 
 from gdjax.basins import Basins
 from gdjax.trees import real_columns
@@ -57,6 +56,8 @@ def _nearest_labels(basins: Basins, parts: tuple[str, ...], points: np.ndarray) 
     """Return the label of the start nearest to each point [n, 2]."""
     x, y = (np.asarray(basins.coords[part], dtype=float) for part in parts)
     if basins.labels.ndim == 1:
+        from scipy.spatial import KDTree  # slow to import, and needed here only
+
         _, nearest = KDTree(np.stack([x, y], axis=1)).query(points)
         return basins.labels[nearest]
     column, row = (np.abs(c[:, None] - p).argmin(axis=0) for c, p in zip((x, y), points.T))
