@@ -35,6 +35,7 @@ class Fresh(NamedTuple):
 
     offset: Any  # int32 [boxes, dims]
     sides: Any  # int32 [boxes, dims]
+    lanes: Any  # int32 [boxes]
     tiles: Any  # int32 [], of a box
 
 
@@ -55,20 +56,16 @@ class Rounds(NamedTuple):
     """
 
     turns: Any  # int32 [], at most
-    grace: Any  # float32 []
-    patience: Any  # float32 []
+    grace: Any  # int32 []
+    patience: Any  # int32 []
 
 
 class Done(NamedTuple):
     """What a block returns."""
 
-    code: Any  # int32 [lanes]
-    base: Any  # int32 [lanes]
     kept: list[Any]  # packed
-    state: list[Any]  # packed, for those that go on
-    turns: Any  # int32 [tiles], through which each took its lanes
-    updates: Any  # int32 [tiles], of all lanes
-    living: Any  # int32 [tiles], lanes
+    state: list[Any]  # packed, for those that go on; the codes are its first leaf
+    counts: Any  # int32 [tiles, 3]: turns of each tile, updates of its lanes, lanes that go on
 
 
 class Packings(NamedTuple):
@@ -97,58 +94,45 @@ def run_block(
     sources: PyTree,
     key: Any,
     strides: Any,
-    fresh: Any,
-    boxes: Fresh,
-    waiting: Waiting,
+    block: Fresh | Waiting,
     tiles: Any,
     rounds: Rounds,
 ) -> Done:
     """Return how the lanes of a block stand after a round; to be compiled.
 
-    `fresh` says which of `boxes` and `waiting` counts; the first `tiles` tiles are run. `strides`,
-    int32 [dims], make a lane's number of its place.
+    The first `tiles` tiles are run. `strides`, int32 [dims], make a lane's number of its place.
     """
     width, axis = layout.tile, layout.axis
     shared = traced.share(sources, key)
 
-    def lanes_of_box(tile: Any) -> tuple:
-        place, present = _in_box(layout, boxes, tile)
-        return place, jnp.zeros(width, jnp.int32), present
-
-    def lanes_waiting(tile: Any) -> tuple:
-        first = tile * width
-        place = lax.dynamic_slice_in_dim(waiting.place, first, width, 1)
-        base = lax.dynamic_slice_in_dim(waiting.base, first, width)
-        positions = first + jnp.arange(width, dtype=jnp.int32)
-        return list(place), base, positions < waiting.count
-
     def run_tile(tile: Any) -> tuple:
-        place, base, present = lax.cond(fresh, lanes_of_box, lanes_waiting, tile)
+        if isinstance(block, Fresh):
+            place, count = _in_box(layout, block, tile)
+            base = jnp.zeros(width, jnp.int32)
+        else:
+            place, base, count = _in_line(layout, block, tile)
         number = sum(index * stride for index, stride in zip(place, strides))
         begin = jax.vmap(lambda *lane: traced.begin(shared, *lane), out_axes=axis)
-        own, begun = begin(number, base, place)
-        code, *rest = lax.cond(
-            fresh,
-            lambda: begun,
-            lambda: packing.state.read(waiting.state, tile * width, width, axis),
-        )
+        own, (code, *rest) = begin(number, base, place)
+        if isinstance(block, Waiting):
+            code, *rest = packing.state.read(block.state, tile * width, width, axis)
+        present = jnp.arange(width, dtype=jnp.int32) < count
         code = jnp.where(present, Status.RUNNING, Status.STEP_LIMIT).astype(code.dtype)
-        count = jnp.sum(present, dtype=jnp.int32)
         step = jax.vmap(lambda own, state: traced.turn(shared, own, state), axis, axis)
         end = jax.vmap(lambda own, state: traced.end(shared, own, state), axis, axis)
-        state, *counts = turned(lambda state: step(own, state), [code, *rest], count)
-        return base, end(own, state), state, counts
+        state, counts = turned(lambda state: step(own, state), [code, *rest], count)
+        return end(own, state), state, counts
 
-    def turned(step: Any, state: list, count: Any) -> tuple:
+    def turned(step: Any, state: list, count: Any) -> tuple[list, Any]:
         def unfinished(carry: tuple) -> Any:
             _, alive, turns, waste = carry
-            patient = waste <= rounds.grace + rounds.patience * alive.astype(jnp.float32)
+            patient = waste <= rounds.grace + rounds.patience * alive
             return (alive > 0) & (turns < rounds.turns) & patient
 
         def look(carry: tuple) -> tuple:
             state, alive, turns, waste = carry
             state = lax.fori_loop(0, layout.turns // layout.unrolled, several, state)
-            waste += (layout.turns * (count - alive)).astype(jnp.float32)
+            waste += layout.turns * (count - alive)
             return state, living(state), turns + layout.turns, waste
 
         def several(_: Any, state: list) -> list:
@@ -159,45 +143,43 @@ def run_block(
         def living(state: list) -> Any:
             return jnp.sum(status_of(state[0]) == Status.RUNNING, dtype=jnp.int32)
 
-        begun = (state, count, jnp.zeros((), jnp.int32), jnp.zeros((), jnp.float32))
-        state, alive, turns, _ = lax.while_loop(unfinished, look, begun)
+        none = jnp.zeros((), jnp.int32)
+        state, alive, turns, _ = lax.while_loop(unfinished, look, (state, count, none, none))
         if traced.at_once:
             turns = jnp.max(updates(state[0]))
-        return state, turns, jnp.sum(updates(state[0]), dtype=jnp.int32), alive
+        return state, jnp.stack([turns, jnp.sum(updates(state[0]), dtype=jnp.int32), alive])
 
     def write_tile(tile: Any, done: Done) -> Done:
-        base, kept, state, counts = run_tile(tile)
-        first = tile * width
+        kept, state, counts = run_tile(tile)
         return Done(
-            lax.dynamic_update_slice_in_dim(done.code, state[0], first, 0),
-            lax.dynamic_update_slice_in_dim(done.base, base, first, 0),
-            packing.kept.written(done.kept, kept, first, axis),
-            packing.state.written(done.state, state, first, axis),
-            *(
-                lax.dynamic_update_index_in_dim(counted, count, tile, 0)
-                for counted, count in zip((done.turns, done.updates, done.living), counts)
-            ),
+            packing.kept.written(done.kept, kept, tile * width, axis),
+            packing.state.written(done.state, state, tile * width, axis),
+            lax.dynamic_update_index_in_dim(done.counts, counts, tile, 0),
         )
 
-    lanes = layout.tiles * width
     none = Done(
-        jnp.full(lanes, Status.STEP_LIMIT, jnp.int32),
-        jnp.zeros(lanes, jnp.int32),
-        _zeros(packing.kept.shapes(lanes)),
-        _zeros(packing.state.shapes(lanes)),
-        *jnp.zeros((3, layout.tiles), jnp.int32),
+        _zeros(packing.kept.shapes(layout.lanes)),
+        _zeros(packing.state.shapes(layout.lanes)),
+        jnp.zeros((layout.tiles, 3), jnp.int32),
     )
     return lax.fori_loop(jnp.zeros((), jnp.int32), tiles, write_tile, none)
 
 
 def _in_box(layout: Layout, boxes: Fresh, tile: Any) -> tuple[list[Any], Any]:
-    """Return where the lanes of a tile are, and which of them there are at all."""
-    box, in_box = jnp.divmod(tile, boxes.tiles)
-    offset, sides = boxes.offset[box], boxes.sides[box]
-    count = jnp.prod(sides, dtype=jnp.int32)
-    positions = in_box * layout.tile + jnp.arange(layout.tile, dtype=jnp.int32)
-    place = traced_place(offset, sides, jnp.minimum(positions, count - 1), layout.slow)
-    return place, positions < count
+    """Return where the lanes of a tile are, and how many of them there are."""
+    box, first = lax.div(tile, boxes.tiles), lax.rem(tile, boxes.tiles) * layout.tile
+    count = boxes.lanes[box] - first
+    within = jnp.minimum(jnp.arange(layout.tile, dtype=jnp.int32), count - 1) + first
+    place = traced_place(boxes.offset[box], boxes.sides[box], within, layout.slow)
+    return place, jnp.minimum(count, layout.tile)
+
+
+def _in_line(layout: Layout, waiting: Waiting, tile: Any) -> tuple[list[Any], Any, Any]:
+    """Return where the lanes of a tile are, their updates so far, and how many there are."""
+    first, width = tile * layout.tile, layout.tile
+    place = lax.dynamic_slice_in_dim(waiting.place, first, width, 1)
+    base = lax.dynamic_slice_in_dim(waiting.base, first, width)
+    return list(place), base, jnp.minimum(waiting.count - first, width)
 
 
 def _zeros(shapes: list[Any]) -> list[Any]:

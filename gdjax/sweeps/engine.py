@@ -11,7 +11,7 @@ import jax
 import numpy as np
 
 from gdjax.descent import Status
-from gdjax.sweeps.block import Done, Fresh, Layout, Packings, Waiting
+from gdjax.sweeps.block import Done, Fresh, Layout, Packings, Rounds, Waiting
 from gdjax.sweeps.boxes import Blocks, Boxes
 from gdjax.sweeps.collect import Arrays, Collector
 from gdjax.sweeps.lane_program import LaneProgram
@@ -44,12 +44,34 @@ class Sweep:
     collector: Collector
 
 
-class Slot(NamedTuple):
-    """A device with the program compiled for it, and the arguments that are the same for all."""
+class Slot:
+    """A device, with the programs compiled for it and what is the same for all blocks."""
 
-    program: Any
-    shared: tuple
-    nothing_waits: Waiting
+    def __init__(self, sweep: Sweep, device: Any) -> None:
+        """Put the sources of a sweep on the device."""
+        lengths = np.array(sweep.blocks.shape, np.int64)
+        strides = np.append(np.cumprod(lengths[:0:-1])[::-1], 1).astype(np.int32)
+        self.sweep = sweep
+        self.shared = (*jax.device_put((sweep.sources, sweep.key), device), strides)
+        self.programs: dict[type, Any] = {}
+
+    def prepare(self, block: Boxes | Waiting) -> None:
+        """Compile what the block needs, unless that has been done; in the caller's thread."""
+        if type(block) not in self.programs:
+            args = (
+                *self.shared,
+                _argument(self.sweep, block),
+                np.int32(0),
+                Patience().rounds(1, False),
+            )
+            compiled = self.sweep.program.compiled(self.sweep.layout, args)
+            self.programs[type(block)] = compiled
+
+    def run(self, block: Boxes | Waiting, tiles: int, rounds: Rounds) -> Done:
+        """Return what a block returns, in numpy arrays."""
+        argument = _argument(self.sweep, block)
+        done = self.programs[type(block)](*self.shared, argument, np.int32(tiles), rounds)
+        return jax.tree.map(np.asarray, done)
 
 
 class Round(NamedTuple):
@@ -64,9 +86,9 @@ class Round(NamedTuple):
 def run_lanes(sweep: Sweep, devices: list[Any], workers: int, bar: Bar) -> Work:
     """Run all lanes, `workers` blocks at a time on each device, and collect their outcomes."""
     slots: SimpleQueue[Slot] = SimpleQueue()
-    for slot in [_slot(sweep, device) for device in devices]:
-        for _ in range(workers):
-            slots.put(slot)
+    each = [Slot(sweep, device) for device in devices]
+    for slot in each * workers:
+        slots.put(slot)
     at_once = workers * len(devices)
     fresh, pool, patience = sweep.blocks.each(), Pool(sweep.packing.state), Patience()
     x64 = jax.config.jax_enable_x64
@@ -83,14 +105,20 @@ def run_lanes(sweep: Sweep, devices: list[Any], workers: int, bar: Bar) -> Work:
 
     # One thread more: it collects what a device has computed while that computes on.
     with ThreadPoolExecutor(at_once + 1) as threads:
+
+        def submitted(block: Boxes | Waiting, last: bool) -> Future[Round]:
+            for slot in each:
+                slot.prepare(block)
+            return threads.submit(call, block, last)
+
         under_way: set[Future[Round]] = set()
         try:
             while True:
                 while len(under_way) <= at_once and (block := _next(sweep, fresh, pool)):
-                    under_way.add(threads.submit(call, block, False))
+                    under_way.add(submitted(block, False))
                 if not under_way:
                     parts = _last(sweep, pool, at_once)
-                    under_way = {threads.submit(call, part, len(parts) == 1) for part in parts}
+                    under_way = {submitted(part, len(parts) == 1) for part in parts}
                 if not under_way:
                     return Work(useful, executed)
                 done, under_way = wait(under_way, return_when=FIRST_COMPLETED)
@@ -104,17 +132,6 @@ def run_lanes(sweep: Sweep, devices: list[Any], workers: int, bar: Bar) -> Work:
         finally:
             for future in under_way:
                 future.cancel()
-
-
-def _slot(sweep: Sweep, device: Any) -> Slot:
-    dims = len(sweep.blocks.shape)
-    lengths = np.array(sweep.blocks.shape, np.int64)
-    strides = np.append(np.cumprod(lengths[:0:-1])[::-1], 1).astype(np.int32)
-    shared = (*jax.device_put((sweep.sources, sweep.key), device), strides)
-    nothing_waits = sweep.program.nothing_waits(sweep.layout, dims, sweep.packing, device)
-    begin = np.bool_(True), _fresh(sweep, None), nothing_waits
-    example = (*shared, *begin, np.int32(0), Patience().rounds(1, False))
-    return Slot(sweep.program.compiled(sweep.layout, example), shared, nothing_waits)
 
 
 def _next(sweep: Sweep, fresh: Iterator[Boxes], pool: Pool) -> Boxes | Waiting | None:
@@ -131,11 +148,15 @@ def _last(sweep: Sweep, pool: Pool, workers: int) -> list[Waiting]:
     return [pool.taken(each, sweep.layout.lanes) for _ in range(-(-pool.count // max(each, 1)))]
 
 
-def _fresh(sweep: Sweep, boxes: Boxes | None) -> Fresh:
-    offset, sides = np.zeros((2, sweep.layout.tiles, len(sweep.blocks.shape)), np.int32)
-    if boxes is not None:
-        offset[: len(boxes.offset)], sides[: len(boxes.sides)] = boxes
-    return Fresh(offset, sides, np.int32(sweep.blocks.tiles_a_box))
+def _argument(sweep: Sweep, block: Boxes | Waiting) -> Fresh | Waiting:
+    """Return a block as the compiled program takes it."""
+    if isinstance(block, Waiting):
+        return block
+    tiles, count = sweep.layout.tiles, len(block.lanes)
+    offset, sides = np.zeros((2, tiles, len(sweep.blocks.shape)), np.int32)
+    lanes = np.zeros(tiles, np.int32)
+    offset[:count], sides[:count], lanes[:count] = *block, block.lanes
+    return Fresh(offset, sides, lanes, np.int32(sweep.blocks.tiles_a_box))
 
 
 def _round(
@@ -143,18 +164,16 @@ def _round(
 ) -> Round:
     if isinstance(block, Waiting):
         tiles = -(-int(block.count) // sweep.layout.tile)
-        args = np.bool_(False), _fresh(sweep, None), block
         rounds = patience.rounds(tiles, alone=last and tiles == 1)
     else:
-        tiles = len(block.offset) * sweep.blocks.tiles_a_box
-        args = np.bool_(True), _fresh(sweep, block), slot.nothing_waits
+        tiles = len(block.lanes) * sweep.blocks.tiles_a_box
         rounds = patience.rounds(None, alone=False)
     began = perf_counter()
-    done = slot.program(*slot.shared, *args, np.int32(tiles), rounds)
-    done: Done = jax.tree.map(np.asarray, done)
+    done = slot.run(block, tiles, rounds)
     seconds = perf_counter() - began
 
-    living = _living(sweep, done, tiles)
+    code = sweep.packing.state.leaves_of(done.state)[0]
+    living = _living(sweep, done, code, tiles)
     if isinstance(block, Waiting):
         count = int(block.count)
         ended = np.setdiff1d(np.arange(count), living, assume_unique=True)
@@ -165,21 +184,22 @@ def _round(
         count = int(block.lanes.sum())
         _collect_fresh(sweep, block, living, done)
         place = sweep.blocks.place(living, block)
+    base = block.base[living] if isinstance(block, Waiting) else 0
     state = sweep.packing.state.taken(done.state, living)
-    executed = int(done.turns.sum(dtype=np.int64)) * sweep.layout.tile
+    turns, updated, _ = done.counts.sum(axis=0, dtype=np.int64).tolist()
     return Round(
         count - len(living),
-        Work(int(done.updates.sum(dtype=np.int64)), executed),
-        Living(place, done.base[living] + updates(done.code[living]), state),
+        Work(updated, turns * sweep.layout.tile),
+        Living(place, (base + updates(code[living])).astype(np.int32), state),
         seconds,
     )
 
 
-def _living(sweep: Sweep, done: Done, tiles: int) -> np.ndarray:
+def _living(sweep: Sweep, done: Done, code: np.ndarray, tiles: int) -> np.ndarray:
     """Return the positions in a block of the lanes that go on; most tiles have none."""
     width = sweep.layout.tile
-    at = np.flatnonzero(done.living[:tiles])[:, None] * width + np.arange(width)
-    return at[status_of(done.code[at]) == Status.RUNNING]
+    at = np.flatnonzero(done.counts[:tiles, 2])[:, None] * width + np.arange(width)
+    return at[status_of(code[at]) == Status.RUNNING]
 
 
 def _collect_fresh(sweep: Sweep, boxes: Boxes, living: np.ndarray, done: Done) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from gdjax.sweeps.block import Layout, Packings, Waiting, packings, run_block
+from gdjax.sweeps.block import Layout, Packings, packings, run_block
 from gdjax.sweeps.lanes import Lane
 from gdjax.sweeps.traced_lane import Keep, TracedLane, traced_lane
 from gdjax.trees import PyTree
@@ -20,7 +20,6 @@ class LaneProgram:
         self.lane, self.keep = lane, keep
         self._traced: dict[Any, tuple[TracedLane, Packings]] = {}
         self._compiled: dict[Any, Any] = {}
-        self._nothing_waits: dict[Any, Waiting] = {}
 
     def traced(self, sources: PyTree, key: Any) -> tuple[TracedLane, Packings]:
         """Return the lane traced for sources of these types, and how its leaves are packed."""
@@ -39,20 +38,6 @@ class LaneProgram:
             program = jax.jit(partial(run_block, traced, layout, packing))
             self._compiled[signature] = program.lower(*args).compile()
         return self._compiled[signature]
-
-    def nothing_waits(self, layout: Layout, dims: int, packing: Packings, device: Any) -> Waiting:
-        """Return the argument of `run_block` that stands for no waiting lanes, on a device."""
-        signature = layout, dims, device, _signature()
-        if signature not in self._nothing_waits:
-            lanes = layout.lanes
-            nothing = Waiting(
-                np.int32(0),
-                np.zeros((dims, lanes), np.int32),
-                np.zeros(lanes, np.int32),
-                [np.zeros(leaf.shape, leaf.dtype) for leaf in packing.state.shapes(lanes)],
-            )
-            self._nothing_waits[signature] = jax.device_put(nothing, device)
-        return self._nothing_waits[signature]
 
 
 # As many as a session alternates between; more would only keep what dead lambdas close over.

@@ -8,6 +8,7 @@ from gdjax.sweeps.turns import MOST_TURNS
 REPACKING = 1e-6  # seconds a lane, where its state is a few numbers
 CALLING = 5e-4  # seconds that a block takes beside its turns
 LEAST, MOST = 4.0, 1024.0  # turns
+ENDLESS = 2**30  # more turns of the dead than a tile can make in a round
 
 
 class Patience:
@@ -35,5 +36,7 @@ class Patience:
         grace = CALLING / self.turn / waiting_tiles if waiting_tiles else 0.0
         patience = min(max(REPACKING / self.turn, LEAST), MOST)
         return Rounds(
-            np.int32(MOST_TURNS), np.float32(np.inf if alone else grace), np.float32(patience)
+            np.int32(MOST_TURNS),
+            np.int32(ENDLESS if alone else min(grace, ENDLESS)),
+            np.int32(patience),
         )
