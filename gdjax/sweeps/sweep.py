@@ -102,8 +102,8 @@ def sweep(
     [[1, 1, 2], [1, 1, 2]]
     """
     check_concrete("key: got a traced value", key)
-    check_concrete("lane: sweep is called inside jit", jnp.zeros(()))
     lanes = checked_lanes(lane, axes, None if key is None else typed_key("key", key))
+    check_concrete("lane: sweep is called inside jit", jnp.zeros(()))
     reducers = None if reduce is None else checked_reducers(reduce)
     keep = whole_outcome if reducers is None else reducers
     on = checked_devices(devices)
