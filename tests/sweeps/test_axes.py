@@ -196,7 +196,7 @@ lengths = st.lists(st.integers(1, 4), min_size=1, max_size=3)
 
 
 @given(lengths)
-@settings(max_examples=5, deadline=None)
+@settings(max_examples=3, deadline=None)
 def test_lanes_are_the_product_of_the_axes_in_the_order_given(lengths):
     axes = {f"axis_{i}": np.arange(n, dtype=np.float32) + 1 for i, n in enumerate(lengths)}
 

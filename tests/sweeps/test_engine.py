@@ -113,7 +113,8 @@ def test_conditions_that_look_back_do_so_in_a_sweep():
 
 
 def test_threads_keep_double_precision(x64):
-    runs = gdjax.sweep(slow_here_and_there, start=BOX, tile=16, block_size=32)
+    few = gdjax.grid(x=(-5, 5, 8), y=(-5, 5, 8))
+    runs = gdjax.sweep(slow_here_and_there, start=few, tile=16, block_size=32)
     assert runs.loss.dtype == runs.params["x"].dtype == np.float64
     expected = alone(slow_here_and_there, runs)
     np.testing.assert_array_equal(runs.status, expected.status)
@@ -206,6 +207,7 @@ def test_what_sweep_cannot_do_is_refused_by_name(argument, value, error):
         gdjax.sweep(slow_here_and_there, start=BOX, **{argument: value})
 
 
+@pytest.mark.long
 def test_devices_share_the_blocks():
     script = textwrap.dedent(
         """
