@@ -14,6 +14,7 @@ from gdjax.sweeps.turns import Outcome
 from gdjax.trees import PyTree
 
 MOST_BYTES_TOGETHER = 2**26  # who keeps one of the arrays keeps all
+SCATTERED = 256  # lanes, each of which brings pages of a stored array into memory
 
 
 def whole_outcome(outcome: Outcome) -> Outcome:
@@ -48,17 +49,19 @@ class Arrays:
         """Take all lanes of a run of boxes, as they are packed, in their order."""
         for view, leaf in zip(self.views, self.packing.leaves_of(arrays)):
             blocks.put(view, run, leaf)
-        self._written(arrays)
+        if self.store is not None:
+            self.store.written(sum(array.nbytes for array in arrays))
 
     def take_lanes(self, place: np.ndarray, arrays: list[np.ndarray]) -> None:
         """Take lanes at places [dims, n], as they are packed."""
-        for view, leaf in zip(self.views, self.packing.leaves_of(arrays)):
-            view[tuple(place)] = leaf
-        self._written(arrays)
-
-    def _written(self, arrays: list[np.ndarray]) -> None:
-        if self.store is not None:
-            self.store.written(sum(array.nbytes for array in arrays))
+        leaves = self.packing.leaves_of(arrays)
+        each = place.shape[1] if self.store is None else SCATTERED
+        for first in range(0, place.shape[1], max(each, 1)):
+            lanes = slice(first, first + each)
+            for view, leaf in zip(self.views, leaves):
+                view[tuple(place[:, lanes])] = leaf[lanes]
+            if self.store is not None:
+                self.store.release()
 
 
 def _views(leaf: np.ndarray, shape: tuple[int, ...], entrywise: bool) -> list[np.ndarray]:

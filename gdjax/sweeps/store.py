@@ -48,6 +48,10 @@ class Store:
             if self.bytes_mapped < MOST_BYTES_MAPPED:
                 return
             self.bytes_mapped = 0
+        self.release()
+
+    def release(self) -> None:
+        """Give the memory of what has been written back to the system."""
         for array in self.maps:
             if isinstance(array.base, mmap.mmap):
                 array.base.madvise(mmap.MADV_DONTNEED)

@@ -66,6 +66,7 @@ def test_entry_by_entry_is_the_same_function(function):
     assert_alike(entrywise(function, X, V), function(X, V))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("function", FUNCTIONS.values(), ids=FUNCTIONS)
 def test_its_gradient_is_too(function):
     def total(x, v):
