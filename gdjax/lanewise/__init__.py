@@ -6,7 +6,9 @@ from gdjax.lanewise.evaluate import evaluate as evaluate
 from gdjax.lanewise.evaluate import read as read
 from gdjax.lanewise.evaluate import split_leaf as split_leaf
 from gdjax.lanewise.program import Atom as Atom
+from gdjax.lanewise.program import Levels as Levels
 from gdjax.lanewise.program import Operation as Operation
+from gdjax.lanewise.program import Program as Program
 from gdjax.lanewise.program import Value as Value
 from gdjax.lanewise.program import needed as needed
 from gdjax.lanewise.program import traced as traced

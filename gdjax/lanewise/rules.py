@@ -18,7 +18,8 @@ Rule = Callable[..., Sequence[Any] | None]
 
 ELEMENTWISE = frozenset(
     """
-    abs acos acosh add add_any and asin asinh atan atan2 atanh cbrt ceil clamp conj copy
+    abs acos acosh add add_any and asin asinh atan atan2 atanh bitcast_convert_type cbrt ceil
+    clamp conj copy
     copy_p convert_element_type cos cosh digamma div eq erf erf_inv erfc exp exp2 expm1
     floor ge gt igamma imag integer_pow is_finite le lgamma log log1p logistic lt max min
     mul ne neg nextafter not or polygamma population_count pow real real_part
@@ -28,8 +29,10 @@ ELEMENTWISE = frozenset(
 )
 
 
-def _elementwise(operation: Operation, *inputs: np.ndarray) -> Sequence[Any]:
+def _elementwise(operation: Operation, *inputs: np.ndarray) -> Sequence[Any] | None:
     shape = operation.outputs[0].aval.shape
+    if any(len(shape) != x.ndim for x in inputs if x.ndim):  # a bitcast to another width
+        return None
     params = dict(operation.params)
     if params.get("sharding") is not None:
         params["sharding"] = None

@@ -1,16 +1,18 @@
 """The compiled program of a block: its tiles, one after the other."""
 
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
 from gdjax.descent import Status
 from gdjax.sweeps.boxes import traced_place
 from gdjax.sweeps.packed import Packing
 from gdjax.sweeps.traced_lane import TracedLane
-from gdjax.sweeps.turns import status_of, updates
+from gdjax.sweeps.turns import ended, is_running, is_undecided, updates
 from gdjax.trees import PyTree
 
 
@@ -44,15 +46,16 @@ class Waiting(NamedTuple):
 
     count: Any  # int32 []
     place: Any  # int32 [dims, lanes]
-    base: Any  # int32 [lanes], updates before this round
+    base: Any  # int32 [lanes], updates before this round; where it is 0 they begin anew
     state: list[Any]  # packed
 
 
 class Rounds(NamedTuple):
-    """How long a tile goes on; traced.
+    """How long the tiles of a block go on; traced.
 
     A tile is left, so that its living can be packed with others, when the turns of its dead are
-    more than `grace` and `patience` times the number of the living.
+    more than `patience` times the number of the living, and what all tiles of the block have borne
+    beyond that is more than `grace`.
     """
 
     turns: Any  # int32 [], at most
@@ -64,27 +67,45 @@ class Done(NamedTuple):
     """What a block returns."""
 
     kept: list[Any]  # packed
-    state: list[Any]  # packed, for those that go on; the codes are its first leaf
-    counts: Any  # int32 [tiles, 3]: turns of each tile, updates of its lanes, lanes that go on
+    state: list[Any]  # packed, what those that go on need beside; the codes are its first leaf
+    counts: Any  # int32 [tiles, 3]: turns, useful updates, lanes that go on or begin anew
 
 
 class Packings(NamedTuple):
     """How the leaves of a lane are packed."""
 
-    state: Packing
+    state: Packing  # of one that goes on
     kept: Packing
+    left: Packing  # of one that began, what is not kept of its state
+    order: list[tuple[bool, int]]  # where each leaf of `state` is: whether in `kept`, and which
+
+    def waiting(self, done: "Done", lanes: np.ndarray) -> list[np.ndarray]:
+        """Return the packed state of lanes that began and go on."""
+        kept = self.kept.taken(done.kept, lanes)
+        left = self.left.taken(done.state, lanes)
+        leaves = self.left.leaves_of(left), self.kept.leaves_of(kept)
+        return self.state.packed([leaves[is_kept][i] for is_kept, i in self.order])
 
 
 def packings(traced: TracedLane, dims: int, sources: PyTree, key: Any) -> Packings:
     """Return how the states of a lane and what is kept of it are packed."""
 
     def lane(sources, key, number):
-        shared = traced.share(sources, key)
-        own, state = traced.begin(shared, number, number, [number] * dims)
-        return state, traced.end(shared, own, state)
+        parts = traced.waiting
+        shared = parts.share(sources, key)
+        own, state = parts.begin(shared, number, number, [number] * dims)
+        return state, parts.end(shared, own, state)[1]
 
     number = jax.ShapeDtypeStruct((), jnp.int32)
-    return Packings(*map(Packing, jax.eval_shape(lane, sources, key, number)))
+    state, kept = jax.eval_shape(lane, sources, key, number)
+    left, order = [], []
+    for leaf, (is_kept, i) in zip(state, traced.sources):
+        size = len(jax.tree.leaves(leaf))
+        first = len(jax.tree.leaves(kept[:i] if is_kept else left))
+        order += [(is_kept, first + k) for k in range(size)]
+        if not is_kept:
+            left.append(leaf)
+    return Packings(Packing(state), Packing(kept), Packing(left), order)
 
 
 def run_block(
@@ -103,66 +124,111 @@ def run_block(
     The first `tiles` tiles are run. `strides`, int32 [dims], make a lane's number of its place.
     """
     width, axis = layout.tile, layout.axis
-    shared = traced.share(sources, key)
+    is_fresh = isinstance(block, Fresh)
+    parts = traced.fresh if is_fresh else traced.waiting
+    none = jnp.zeros((), jnp.int32)
+    shared = parts.share(sources, key, none) if is_fresh else parts.share(sources, key)
+    axes = [None if common else axis for common in parts.common]
 
-    def run_tile(tile: Any) -> tuple:
+    def begun(tile: Any) -> tuple:
+        """Return what the lanes of a tile compute once, their states, and how many they are."""
         if isinstance(block, Fresh):
             place, count = _in_box(layout, block, tile)
-            base = jnp.zeros(width, jnp.int32)
-        else:
-            place, base, count = _in_line(layout, block, tile)
-        number = sum(index * stride for index, stride in zip(place, strides))
-        begin = jax.vmap(lambda *lane: traced.begin(shared, *lane), out_axes=axis)
-        own, (code, *rest) = begin(number, base, place)
-        if isinstance(block, Waiting):
-            code, *rest = packing.state.read(block.state, tile * width, width, axis)
-        present = jnp.arange(width, dtype=jnp.int32) < count
-        code = jnp.where(present, Status.RUNNING, Status.STEP_LIMIT).astype(code.dtype)
-        step = jax.vmap(lambda own, state: traced.turn(shared, own, state), axis, axis)
-        end = jax.vmap(lambda own, state: traced.end(shared, own, state), axis, axis)
-        state, counts = turned(lambda state: step(own, state), [code, *rest], count)
-        return end(own, state), state, counts
+            begin = jax.vmap(lambda *lane: parts.begin(shared, *lane), out_axes=(axis, axes))
+            return *begin(_numbers(place, strides), place), count
+        place, base, count = _in_line(layout, block, tile)
+        packed = packing.state.read(block.state, tile * width, width, axis)
 
-    def turned(step: Any, state: list, count: Any) -> tuple[list, Any]:
+        def go_on(packed: list, base: Any, *lane: Any) -> tuple:
+            own, first = parts.begin(shared, base, *lane)
+            chosen = jax.tree.map(lambda new, old: jnp.where(base == 0, new, old), first, packed)
+            return own, chosen
+
+        begin = jax.vmap(go_on, (axis, 0, 0, 0), axis)
+        return *begin(packed, base, _numbers(place, strides), place), count
+
+    def run_tile(tile: Any, grace: Any) -> tuple:
+        own, (code, *rest), count = begun(tile)
+        present = jnp.arange(width, dtype=jnp.int32) < count
+        state = [jnp.where(present, 0, ended(0, Status.STEP_LIMIT)).astype(code.dtype), *rest]
+        step = jax.vmap(
+            lambda own, count, state: parts.turn(shared, own, count, state),
+            (axis, None, axes),
+            axes,
+        )
+        end = jax.vmap(lambda own, state: parts.end(shared, own, state), (axis, axes), axis)
+        step = partial(step, own)
+        state, turns, borne = turned(step, state, count, grace)
+        code, kept = end(own, state)
+        again = jnp.zeros((), bool)
+        if is_fresh and not traced.at_once:
+            state[0], again = code, is_undecided(code)
+        useful = jnp.where(again, 0, updates(state[0]))
+        if traced.at_once:
+            turns = jnp.max(useful)
+        open_lanes = _count(is_running(state[0]) | again)
+        counts = jnp.stack([turns, jnp.sum(useful, dtype=jnp.int32), open_lanes])
+        state = [
+            jnp.broadcast_to(leaf, (width, *leaf.shape)) if common else leaf
+            for leaf, common in zip(state, parts.common)
+        ]
+        return kept, state, counts, grace - borne
+
+    def turned(step: Any, state: list, count: Any, grace: Any) -> tuple[list, Any, Any]:
         def unfinished(carry: tuple) -> Any:
-            _, alive, turns, waste = carry
-            patient = waste <= rounds.grace + rounds.patience * alive
-            return (alive > 0) & (turns < rounds.turns) & patient
+            _, alive, turns, _, borne = carry
+            return (alive > 0) & (turns < rounds.turns) & (borne <= grace)
 
         def look(carry: tuple) -> tuple:
-            state, alive, turns, waste = carry
+            state, alive, turns, waste, borne = carry
+            several = partial(_several, step, layout.unrolled, turns)
             state = lax.fori_loop(0, layout.turns // layout.unrolled, several, state)
             waste += layout.turns * (count - alive)
-            return state, living(state), turns + layout.turns, waste
+            alive = _count(is_running(state[0]))
+            impatient = waste - rounds.patience * alive
+            borne = jnp.where(alive > 0, jnp.maximum(borne, impatient), borne)
+            return state, alive, turns + layout.turns, waste, borne
 
-        def several(_: Any, state: list) -> list:
-            for _ in range(layout.unrolled):
-                state = step(state)
-            return state
+        carry = state, count, none, none, none
+        state, _, turns, _, borne = lax.while_loop(unfinished, look, carry)
+        return state, turns, jnp.minimum(borne, grace)
 
-        def living(state: list) -> Any:
-            return jnp.sum(status_of(state[0]) == Status.RUNNING, dtype=jnp.int32)
+    stored = packing.left if is_fresh else packing.state
+    sources = traced.sources
 
-        none = jnp.zeros((), jnp.int32)
-        state, alive, turns, _ = lax.while_loop(unfinished, look, (state, count, none, none))
-        if traced.at_once:
-            turns = jnp.max(updates(state[0]))
-        return state, jnp.stack([turns, jnp.sum(updates(state[0]), dtype=jnp.int32), alive])
-
-    def write_tile(tile: Any, done: Done) -> Done:
-        kept, state, counts = run_tile(tile)
-        return Done(
+    def write_tile(tile: Any, carry: tuple) -> tuple:
+        done, grace = carry
+        kept, state, counts, grace = run_tile(tile, grace)
+        if is_fresh:
+            state = [state[i] for is_kept, i in sources if not is_kept]
+        written = Done(
             packing.kept.written(done.kept, kept, tile * width, axis),
-            packing.state.written(done.state, state, tile * width, axis),
+            stored.written(done.state, state, tile * width, axis),
             lax.dynamic_update_index_in_dim(done.counts, counts, tile, 0),
         )
+        return written, grace
 
-    none = Done(
+    nothing = Done(
         _zeros(packing.kept.shapes(layout.lanes)),
-        _zeros(packing.state.shapes(layout.lanes)),
+        _zeros(stored.shapes(layout.lanes)),
         jnp.zeros((layout.tiles, 3), jnp.int32),
     )
-    return lax.fori_loop(jnp.zeros((), jnp.int32), tiles, write_tile, none)
+    return lax.fori_loop(none, tiles, write_tile, (nothing, rounds.grace))[0]
+
+
+def _several(step: Any, unrolled: int, turns: Any, i: Any, state: list) -> list:
+    for k in range(unrolled):
+        state = step(turns + i * unrolled + k, state)
+    return state
+
+
+def _count(lanes: Any) -> Any:
+    return jnp.sum(lanes, dtype=jnp.int32)
+
+
+def _numbers(place: Any, strides: Any) -> Any:
+    """Return the numbers of lanes at places."""
+    return sum(index * stride for index, stride in zip(place, strides))
 
 
 def _in_box(layout: Layout, boxes: Fresh, tile: Any) -> tuple[list[Any], Any]:

@@ -23,6 +23,10 @@ class Boxes(NamedTuple):
         """The number of lanes of each, int64 [boxes]."""
         return np.prod(self.sides, axis=1, dtype=np.int64)
 
+    def part(self, first: int, end: int) -> "Boxes":
+        """Return the boxes from `first` to `end`."""
+        return Boxes(self.offset[first:end], self.sides[first:end])
+
 
 class Blocks(NamedTuple):
     """How the lanes of a sweep are cut: blocks of boxes, boxes of tiles.
@@ -46,17 +50,25 @@ class Blocks(NamedTuple):
         """The lanes that a box has room for."""
         return self.tiles_a_box * self.tile
 
+    @property
+    def boxes_along(self) -> list[int]:
+        """The number of boxes along each dimension."""
+        return [-(-n // side) for n, side in zip(self.shape, self.sides)]
+
+    @property
+    def count(self) -> int:
+        """The number of blocks."""
+        return -(-prod(self.boxes_along) // self.boxes)
+
     def each(self) -> Iterator[Boxes]:
         """Yield the boxes of each block."""
-        sides = np.array(self.sides, np.int32)
-        boxes_along = [-(-n // side) for n, side in zip(self.shape, self.sides)]
-        in_all = prod(boxes_along)
-        for first in range(0, in_all, self.boxes):
-            numbers = np.arange(first, min(first + self.boxes, in_all))
-            offset = (
-                np.stack(np.unravel_index(numbers, boxes_along), axis=1).astype(np.int32) * sides
-            )
-            yield Boxes(offset, np.minimum(sides, np.array(self.shape, np.int32) - offset))
+        sides, lengths = np.array(self.sides, np.int32), np.array(self.shape, np.int32)
+        along = self.boxes_along
+        numbers = np.arange(prod(along))
+        offset = np.stack(np.unravel_index(numbers, along), axis=1).astype(np.int32) * sides
+        boxes = Boxes(offset, np.minimum(sides, lengths - offset))
+        for first in range(0, len(numbers), self.boxes):
+            yield boxes.part(first, first + self.boxes)
 
     def runs(self, boxes: Boxes) -> list[tuple[int, int]]:
         """Return the boxes in runs [first, end) that lie side by side and fill their room."""
@@ -106,7 +118,7 @@ def blocks(shape: tuple[int, ...], tile: int, block: int) -> Blocks:
 
 
 def slowest(shape: tuple[int, ...]) -> int:
-    """Return the dimension along which boxes are long: the last, if it can, as in C order."""
+    """Return the dimension along which boxes are long: the first, if it can, as in C order."""
     return max(range(len(shape)), key=lambda i: (shape[i], i))
 
 

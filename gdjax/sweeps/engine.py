@@ -1,16 +1,15 @@
 """The engine: runs all lanes of a sweep, block after block, on all cores or devices."""
 
-from collections.abc import Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from queue import SimpleQueue
+from threading import Condition, Lock
 from time import perf_counter
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
-from gdjax.descent import Status
 from gdjax.sweeps.block import Done, Fresh, Layout, Packings, Rounds, Waiting
 from gdjax.sweeps.boxes import Blocks, Boxes
 from gdjax.sweeps.collect import Arrays, Collector
@@ -18,7 +17,7 @@ from gdjax.sweeps.lane_program import LaneProgram
 from gdjax.sweeps.patience import Patience
 from gdjax.sweeps.pool import Living, Pool
 from gdjax.sweeps.progress import Bar
-from gdjax.sweeps.turns import status_of, updates
+from gdjax.sweeps.turns import is_running, is_undecided
 from gdjax.trees import PyTree
 
 FEWEST_TILES = 8  # of lanes that wait, for which one worker more is worth its call
@@ -40,6 +39,7 @@ class Sweep:
     key: Any
     blocks: Blocks
     layout: Layout
+    options: dict[str, Any]  # of the compiler
     packing: Packings
     collector: Collector
 
@@ -54,24 +54,22 @@ class Slot:
         self.sweep = sweep
         self.shared = (*jax.device_put((sweep.sources, sweep.key), device), strides)
         self.programs: dict[type, Any] = {}
+        self.lock = Lock()
 
-    def prepare(self, block: Boxes | Waiting) -> None:
-        """Compile what the block needs, unless that has been done; in the caller's thread."""
-        if type(block) not in self.programs:
-            args = (
-                *self.shared,
-                _argument(self.sweep, block),
-                np.int32(0),
-                Patience().rounds(1, False),
-            )
-            compiled = self.sweep.program.compiled(self.sweep.layout, args)
-            self.programs[type(block)] = compiled
+    def run(self, block: Boxes | Waiting, tiles: int, rounds: Rounds) -> tuple[Done, float]:
+        """Return what a block returns, in numpy arrays, and in how many seconds."""
+        args = *self.shared, _argument(self.sweep, block), np.int32(tiles), rounds
+        program = self._program(type(block), args)
+        began = perf_counter()
+        done = jax.block_until_ready(program(*args))
+        return jax.tree.map(np.asarray, done), perf_counter() - began
 
-    def run(self, block: Boxes | Waiting, tiles: int, rounds: Rounds) -> Done:
-        """Return what a block returns, in numpy arrays."""
-        argument = _argument(self.sweep, block)
-        done = self.programs[type(block)](*self.shared, argument, np.int32(tiles), rounds)
-        return jax.tree.map(np.asarray, done)
+    def _program(self, kind: type, args: tuple) -> Any:
+        with self.lock:
+            if kind not in self.programs:
+                sweep = self.sweep
+                self.programs[kind] = sweep.program.compiled(sweep.layout, sweep.options, args)
+            return self.programs[kind]
 
 
 class Round(NamedTuple):
@@ -83,61 +81,96 @@ class Round(NamedTuple):
     seconds: float
 
 
+class Schedule:
+    """Which block comes next: what the workers of a sweep share."""
+
+    def __init__(self, sweep: Sweep, workers: int, bar: Bar) -> None:
+        """Take the sweep, how many work on it, and what shows how far they are."""
+        self.sweep, self.workers, self.bar = sweep, workers, bar
+        self.fresh, self.pool = sweep.blocks.each(), Pool(sweep.packing.state)
+        self.patience = Patience()
+        self.last: list[Waiting] = []
+        self.under_way = 0
+        self.work = Work(0, 0)
+        self.changed = Condition()
+
+    def take(self) -> tuple[Boxes | Waiting, Rounds] | None:
+        """Return the next block and how long its tiles go on; None when there is no more."""
+        with self.changed:
+            while (block := self._next()) is None and self.under_way:
+                self.changed.wait()
+            if block is None:
+                return None
+            self.under_way += 1
+            one_more = not self.pool.count and not self.last
+            alone = isinstance(block, Waiting) and one_more and self.under_way == 1
+            endless = alone and _tiles(self.sweep, block) == 1
+            return block, self.patience.rounds(one_more, endless)
+
+    def add(self, result: Round) -> None:
+        """Take what a block that was taken returned."""
+        with self.changed:
+            self.under_way -= 1
+            self.patience.learn(result.seconds, result.work.executed)
+            self.work = Work(*map(sum, zip(self.work, result.work)))
+            self.bar.update(result.ended)
+            self.pool.add(result.living)
+            self.changed.notify_all()
+
+    def stop(self) -> None:
+        """Let no more blocks be taken."""
+        with self.changed:
+            self.fresh, self.pool, self.last = iter(()), Pool(self.sweep.packing.state), []
+            self.under_way = 0
+            self.changed.notify_all()
+
+    def _next(self) -> Boxes | Waiting | None:
+        """Return the next block: a full one of lanes that wait, else a fresh one, else the rest."""
+        room = self.sweep.layout.lanes
+        if self.pool.count >= room:
+            return self.pool.taken(room, room)
+        block = next(self.fresh, None)
+        if block is None and not self.last and not self.under_way:
+            self.last = _last(self.sweep, self.pool, self.workers)
+        return self.last.pop() if block is None and self.last else block
+
+
 def run_lanes(sweep: Sweep, devices: list[Any], workers: int, bar: Bar) -> Work:
     """Run all lanes, `workers` blocks at a time on each device, and collect their outcomes."""
-    slots: SimpleQueue[Slot] = SimpleQueue()
-    each = [Slot(sweep, device) for device in devices]
-    for slot in each * workers:
-        slots.put(slot)
-    at_once = workers * len(devices)
-    fresh, pool, patience = sweep.blocks.each(), Pool(sweep.packing.state), Patience()
+    slots = [Slot(sweep, device) for device in devices] * workers
+    schedule = Schedule(sweep, len(slots), bar)
     x64 = jax.config.jax_enable_x64
-    useful = executed = 0
 
-    def call(block: Boxes | Waiting, last: bool) -> Round:
+    def work(slot: Slot) -> None:
+        try:
+            while taken := schedule.take():
+                block, rounds = taken
+                done, seconds = slot.run(block, _tiles(sweep, block), rounds)
+                schedule.add(_collected(sweep, block, done, seconds))
+        except BaseException:
+            schedule.stop()
+            raise
+
+    def work_apart(slot: Slot) -> None:
         # Threads have settings of their own, and numpy arrays become jax arrays by them.
         with jax.enable_x64(x64):
-            slot = slots.get()
-            try:
-                return _round(sweep, slot, block, patience, last)
-            finally:
-                slots.put(slot)
+            work(slot)
 
-    # One thread more: it collects what a device has computed while that computes on.
-    with ThreadPoolExecutor(at_once + 1) as threads:
-
-        def submitted(block: Boxes | Waiting, last: bool) -> Future[Round]:
-            for slot in each:
-                slot.prepare(block)
-            return threads.submit(call, block, last)
-
-        under_way: set[Future[Round]] = set()
-        try:
-            while True:
-                while len(under_way) <= at_once and (block := _next(sweep, fresh, pool)):
-                    under_way.add(submitted(block, False))
-                if not under_way:
-                    parts = _last(sweep, pool, at_once)
-                    under_way = {submitted(part, len(parts) == 1) for part in parts}
-                if not under_way:
-                    return Work(useful, executed)
-                done, under_way = wait(under_way, return_when=FIRST_COMPLETED)
-                for future in done:
-                    result = future.result()
-                    patience.learn(result.seconds, result.work.executed)
-                    useful += result.work.useful
-                    executed += result.work.executed
-                    bar.update(result.ended)
-                    pool.add(result.living)
-        finally:
-            for future in under_way:
-                future.cancel()
+    if len(slots) == 1 or sweep.blocks.count == 1:
+        work(slots[0])
+        return schedule.work
+    with ThreadPoolExecutor(len(slots) - 1) as threads:
+        others = [threads.submit(work_apart, slot) for slot in slots[1:]]
+        work(slots[0])
+    for other in others:
+        other.result()
+    return schedule.work
 
 
-def _next(sweep: Sweep, fresh: Iterator[Boxes], pool: Pool) -> Boxes | Waiting | None:
-    """Return the next block: a full one of lanes that wait, else a fresh one."""
-    room = sweep.layout.lanes
-    return pool.taken(room, room) if pool.count >= room else next(fresh, None)
+def _tiles(sweep: Sweep, block: Boxes | Waiting) -> int:
+    if isinstance(block, Waiting):
+        return -(-int(block.count) // sweep.layout.tile)
+    return len(block.lanes) * sweep.blocks.tiles_a_box
 
 
 def _last(sweep: Sweep, pool: Pool, workers: int) -> list[Waiting]:
@@ -159,47 +192,47 @@ def _argument(sweep: Sweep, block: Boxes | Waiting) -> Fresh | Waiting:
     return Fresh(offset, sides, lanes, np.int32(sweep.blocks.tiles_a_box))
 
 
-def _round(
-    sweep: Sweep, slot: Slot, block: Boxes | Waiting, patience: Patience, last: bool
-) -> Round:
+def _collected(sweep: Sweep, block: Boxes | Waiting, done: Done, seconds: float) -> Round:
+    """Give what has ended to the collector, and return what goes on."""
+    tiles = _tiles(sweep, block)
+    packing = sweep.packing
     if isinstance(block, Waiting):
-        tiles = -(-int(block.count) // sweep.layout.tile)
-        rounds = patience.rounds(tiles, alone=last and tiles == 1)
-    else:
-        tiles = len(block.lanes) * sweep.blocks.tiles_a_box
-        rounds = patience.rounds(None, alone=False)
-    began = perf_counter()
-    done = slot.run(block, tiles, rounds)
-    seconds = perf_counter() - began
-
-    code = sweep.packing.state.leaves_of(done.state)[0]
-    living = _living(sweep, done, code, tiles)
-    if isinstance(block, Waiting):
+        code = packing.state.leaves_of(done.state)[0]
+        living = _living(sweep, done, code, tiles, is_running)
         count = int(block.count)
         ended = np.setdiff1d(np.arange(count), living, assume_unique=True)
-        kept = sweep.packing.kept.taken(done.kept, ended)
+        kept = packing.kept.taken(done.kept, ended)
         sweep.collector.take_lanes(block.place[:, ended], kept)
-        place = block.place[:, living]
+        place, base = block.place[:, living], block.base[living]
+        state = packing.state.taken(done.state, living)
     else:
+        code = packing.left.leaves_of(done.state)[0]
+        living = _living(sweep, done, code, tiles, _is_open)
         count = int(block.lanes.sum())
         _collect_fresh(sweep, block, living, done)
-        place = sweep.blocks.place(living, block)
-    base = block.base[living] if isinstance(block, Waiting) else 0
-    state = sweep.packing.state.taken(done.state, living)
-    turns, updated, _ = done.counts.sum(axis=0, dtype=np.int64).tolist()
+        place, base = sweep.blocks.place(living, block), 0
+        state = packing.waiting(done, living)
+    updates = np.maximum(code[living], 0)  # what is undecided begins anew
+    turns, useful, _ = done.counts.sum(axis=0, dtype=np.int64).tolist()
     return Round(
         count - len(living),
-        Work(updated, turns * sweep.layout.tile),
-        Living(place, (base + updates(code[living])).astype(np.int32), state),
+        Work(useful, turns * sweep.layout.tile),
+        Living(place, (base + updates).astype(np.int32), state),
         seconds,
     )
 
 
-def _living(sweep: Sweep, done: Done, code: np.ndarray, tiles: int) -> np.ndarray:
+def _is_open(code: np.ndarray) -> np.ndarray:
+    return is_running(code) | is_undecided(code)
+
+
+def _living(
+    sweep: Sweep, done: Done, code: np.ndarray, tiles: int, goes_on: Callable[..., np.ndarray]
+) -> np.ndarray:
     """Return the positions in a block of the lanes that go on; most tiles have none."""
     width = sweep.layout.tile
     at = np.flatnonzero(done.counts[:tiles, 2])[:, None] * width + np.arange(width)
-    return at[status_of(code[at]) == Status.RUNNING]
+    return at[goes_on(code[at])]
 
 
 def _collect_fresh(sweep: Sweep, boxes: Boxes, living: np.ndarray, done: Done) -> None:
@@ -211,7 +244,7 @@ def _collect_fresh(sweep: Sweep, boxes: Boxes, living: np.ndarray, done: Done) -
         collector.take_lanes(sweep.blocks.place(lanes, boxes), kept.taken(done.kept, lanes))
         return
     for first, end in sweep.blocks.runs(boxes):
-        run = Boxes(boxes.offset[first:end], boxes.sides[first:end])
+        run = boxes.part(first, end)
         lanes = slice(first * room, first * room + int(run.lanes.sum()))
         # The living of them will come once more.
         collector.take_boxes(sweep.blocks, run, kept.taken(done.kept, lanes))

@@ -29,14 +29,14 @@ class LaneProgram:
             self._traced[signature] = traced, packings(traced, self.lane.dims, sources, key)
         return self._traced[signature]
 
-    def compiled(self, layout: Layout, args: tuple[Any, ...]) -> Any:
+    def compiled(self, layout: Layout, options: dict[str, Any], args: tuple[Any, ...]) -> Any:
         """Return `run_block` compiled for these arguments: `sources`, `key` and the others."""
         devices = tuple(getattr(leaf, "sharding", None) for leaf in jax.tree.leaves(args))
         signature = layout, devices, _signature(*args)
         if signature not in self._compiled:
             traced, packing = self.traced(*args[:2])
             program = jax.jit(partial(run_block, traced, layout, packing))
-            self._compiled[signature] = program.lower(*args).compile()
+            self._compiled[signature] = program.lower(*args).compile(options)
         return self._compiled[signature]
 
 

@@ -19,7 +19,7 @@ BLOCK_BYTES = 2**25
 # Before jax 0.12, XLA calls each of a tile's loops apart, which narrow tiles pay for.
 CALLS_EACH_LOOP = jax.__version_info__ < (0, 12)
 # The lanes of a tile on a CPU, as experiments/benchmarks measures them.
-FEW_NUMBERS = 512 if CALLS_EACH_LOOP else 256
+FEW_NUMBERS = 512 if CALLS_EACH_LOOP else 128
 MANY_NUMBERS = 16
 VECTOR = 16  # lanes, of the widest vectors of CPUs
 WHOLE_RUNS = 64
@@ -90,6 +90,17 @@ def block_layout(
     return Layout(width, -(-lanes // width), slowest(shape), *rest)
 
 
+def compiler_options(traced: TracedLane, device: Device) -> dict[str, Any]:
+    """Return the options of XLA that suit the tiles of a sweep."""
+    if device.platform != "cpu":
+        return {}
+    options: dict[str, Any] = {"xla_cpu_prefer_vector_width": 512}  # where the CPU has as wide ones
+    if traced.entrywise:
+        # It cuts long sums into short ones. Here no number is summed but the lanes that run.
+        options["xla_disable_hlo_passes"] = "tree_reduction_rewriter"
+    return options
+
+
 def lanes_of_a_block(layout: Layout, traced: TracedLane, lanes: int, workers: int) -> int:
     """Return how many lanes a block gets: enough blocks for all, and each worth its call."""
     worth = SECONDS_A_BLOCK / (TURNS_A_LANE * _seconds_a_turn(traced))
@@ -100,7 +111,7 @@ def lanes_of_a_block(layout: Layout, traced: TracedLane, lanes: int, workers: in
 def _seconds_a_turn(traced: TracedLane) -> float:
     """Return roughly how long a turn of a lane takes, by the size of what it computes."""
     work = 0
-    for operation in traced.operations[0 if traced.at_once else 2]:
+    for operation in traced.fresh.operations[0 if traced.at_once else 2]:
         size = sum(prod(v.aval.shape) for v in operation.outputs)
         if operation.primitive.name == "dot_general":
             (contracted, _), _ = operation.params["dimension_numbers"]
@@ -116,7 +127,7 @@ def _on_cpu(traced: TracedLane) -> tuple[int, int, int, int]:
     if traced.entrywise:
         # Of two turns, the first writes where the second does not read: XLA copies nothing.
         return FEW_NUMBERS, -1, 4, 2
-    names = {operation.primitive.name for operation in traced.operations[2]}
+    names = {operation.primitive.name for operation in traced.fresh.operations[2]}
     long = _seconds_a_turn(traced) > LONG_TURN
     if long if CALLS_EACH_LOOP else names & {"while", "dot_general"}:
         return 1, 0, 1, 1

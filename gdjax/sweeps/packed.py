@@ -72,6 +72,11 @@ class Packing:
             leaves[i] = array
         return leaves
 
+    def packed(self, leaves: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Return the arrays of leaves [lanes, ...]."""
+        rows = [np.stack([leaves[i] for i in row]) for row in self.rows.values()]
+        return [*rows, *(leaves[i] for i in self.larger)]
+
     def taken(self, arrays: Sequence[np.ndarray], lanes: Any) -> list[np.ndarray]:
         """Return the arrays of some lanes: a slice, or an array of their numbers."""
         return [

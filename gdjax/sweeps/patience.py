@@ -5,9 +5,9 @@ import numpy as np
 from gdjax.sweeps.block import Rounds
 from gdjax.sweeps.turns import MOST_TURNS
 
-REPACKING = 1e-6  # seconds a lane, where its state is a few numbers
-CALLING = 5e-4  # seconds that a block takes beside its turns
-LEAST, MOST = 4.0, 1024.0  # turns
+REPACKING = 4e-6  # seconds a lane, with its share of a call
+CALLING = 1e-3  # seconds that a block takes beside its turns
+LEAST, MOST = 4.0, 8192.0  # turns
 ENDLESS = 2**30  # more turns of the dead than a tile can make in a round
 
 
@@ -19,24 +19,22 @@ class Patience:
 
     def __init__(self) -> None:
         """Begin with what suits a loss of a few numbers."""
-        self.turn = 1e-9  # seconds a lane
+        self.turn, self.learned = 1e-9, False  # seconds a lane
 
     def learn(self, seconds: float, executed: int) -> None:
         """Take into account how long a block took, unless that was hardly for its turns."""
-        if seconds > 4 * CALLING and executed:
-            self.turn = seconds / executed
+        if seconds > CALLING and executed:
+            seen = seconds / executed
+            # What else runs on the machine only makes it longer.
+            self.turn, self.learned = min(self.turn, seen) if self.learned else seen, True
 
-    def rounds(self, waiting_tiles: int | None, alone: bool) -> Rounds:
+    def rounds(self, one_more: bool, endless: bool) -> Rounds:
         """Return how long the tiles of a block go on.
 
         Args:
-          waiting_tiles: of lanes that go on; None of fresh ones.
-          alone: whether its living would only come back to the same tile.
+          one_more: whether lanes that are left would cost a call that is not due anyway.
+          endless: whether the living of a tile would only come back to the same tile.
         """
-        grace = CALLING / self.turn / waiting_tiles if waiting_tiles else 0.0
+        grace = ENDLESS if endless else CALLING / self.turn if one_more else 0
         patience = min(max(REPACKING / self.turn, LEAST), MOST)
-        return Rounds(
-            np.int32(MOST_TURNS),
-            np.int32(ENDLESS if alone else min(grace, ENDLESS)),
-            np.int32(patience),
-        )
+        return Rounds(np.int32(MOST_TURNS), np.int32(min(grace, ENDLESS)), np.int32(patience))

@@ -19,7 +19,14 @@ from gdjax.sweeps.collect import Arrays, whole_outcome
 from gdjax.sweeps.engine import Sweep, run_lanes
 from gdjax.sweeps.lane_program import LaneProgram, lane_program
 from gdjax.sweeps.lanes import Lanes, checked_lanes
-from gdjax.sweeps.machine import Device, block_layout, checked_devices, lanes_of_a_block, workers_of
+from gdjax.sweeps.machine import (
+    Device,
+    block_layout,
+    checked_devices,
+    compiler_options,
+    lanes_of_a_block,
+    workers_of,
+)
 from gdjax.sweeps.progress import progress_bar
 from gdjax.sweeps.reduced import Reduced, checked_reducers
 from gdjax.sweeps.runs import Runs
@@ -118,7 +125,8 @@ def sweep(
     at_once = workers_of(workers, on)
     each = lanes_of_a_block(layout, traced, lanes.count, at_once * len(on))
     cut = blocks(lanes.shape, layout.tile, each)
-    request = Sweep(program, lanes.sources, lanes.key, cut, layout, packing, collector)
+    options = compiler_options(traced, on[0])
+    request = Sweep(program, lanes.sources, lanes.key, cut, layout, options, packing, collector)
     with progress_bar(lanes.count, progress) as bar:
         work = run_lanes(request, on, at_once, bar)
     if isinstance(collector, Reduced):

@@ -8,14 +8,16 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from gdjax.descent import Descent, Status
+from gdjax.descent import Descent
 from gdjax.descent.description import canonical, recorders
 from gdjax.descent.running import execute
 from gdjax.descent.stepping import first_state
 from gdjax.lanewise import (
     Atom,
     Found,
+    Levels,
     Operation,
+    Program,
     Value,
     evaluate,
     is_small,
@@ -27,7 +29,7 @@ from gdjax.lanewise import (
 from gdjax.record import Every
 from gdjax.sweeps.axes.concrete import check_concrete
 from gdjax.sweeps.lanes import Lane
-from gdjax.sweeps.turns import Outcome, end, start, status_of, turn
+from gdjax.sweeps.turns import Outcome, end, ended, is_running, start, taken_back, turn
 from gdjax.trees import PyTree
 
 Keep = Callable[[Outcome], PyTree]
@@ -35,7 +37,7 @@ MOST_NUMBERS = 500  # beyond, XLA takes longer to compile them than they save
 SHARED, OWN, CHANGING = range(3)  # by all lanes; by one lane throughout; from turn to turn
 
 
-class TracedLane(NamedTuple):
+class LaneParts(NamedTuple):
     """What a lane computes, in parts. States and what is kept are flat: lists of leaves.
 
     A leaf that is small is `Entries`: see `gdjax.lanewise`.
@@ -47,34 +49,69 @@ class TracedLane(NamedTuple):
     first: list[Atom]
     after: list[Atom]
     kept: list[Atom]
-    kept_shapes: PyTree
-    at_once: bool  # whether the first turn runs a lane to its end
+    leaves: list[int]  # of a `LaneState`, those that the state has
+    common: list[bool]  # of each leaf of the state: whether it is the same for all that run
     entrywise: bool  # whether all arrays of a turn are so small that each entry is kept apart
 
-    def share(self, sources: PyTree, key: Any) -> Found:
-        """Return what all lanes share."""
-        given = _named(self.inputs[SHARED], jax.tree.leaves((sources, key)))
+    def share(self, *args: PyTree) -> Found:
+        """Return what all lanes share, of the inputs that they share."""
+        given = _named(self.inputs[SHARED], jax.tree.leaves(args))
         return evaluate(self.operations[0], given, self.entrywise)
 
-    def begin(self, shared: Found, number: Any, base: Any, place: Sequence[Any]) -> tuple:
-        """Return what the lane computes once, and its first state."""
-        given = _named(self.inputs[OWN], [number, base, *place])
+    def begin(self, shared: Found, *args: PyTree) -> tuple[list, list]:
+        """Return what the lane computes once of its own inputs, and its first state."""
+        given = _named(self.inputs[OWN], jax.tree.leaves(args))
         found = evaluate(self.operations[1], shared | given, self.entrywise)
         own = [split_leaf(found[v.number], self.entrywise) for v in self.own]
         return own, self._read(self.first, found)
 
-    def turn(self, shared: Found, own: list, state: list) -> list:
-        """Return the lane's next state."""
-        found = shared | _named(self.own, own) | _named(self.inputs[CHANGING], state)
+    def turn(self, shared: Found, own: list, count: Any, state: list) -> list:
+        """Return the lane's next state, after `count` turns in this round."""
+        found = shared | _named(self.own, own) | _named(self.inputs[CHANGING], [count, *state])
         return self._read(self.after, evaluate(self.operations[2], found, self.entrywise))
 
-    def end(self, shared: Found, own: list, state: list) -> list:
-        """Return what is kept of the lane."""
-        found = shared | _named(self.own, own) | _named(self.inputs[CHANGING], state)
-        return self._read(self.kept, evaluate(self.operations[3], found, self.entrywise))
+    def end(self, shared: Found, own: list, state: list) -> tuple[Any, list]:
+        """Return the lane's code, and what is kept of the lane."""
+        found = shared | _named(self.own, own) | _named(self.inputs[CHANGING][1:], state)
+        code, *kept = self._read(self.kept, evaluate(self.operations[3], found, self.entrywise))
+        return code, kept
 
     def _read(self, atoms: list[Atom], found: Found) -> list:
         return [split_leaf(read(atom, found), self.entrywise) for atom in atoms]
+
+
+class TracedLane(NamedTuple):
+    """A lane as it begins, in the fewest operations, and as it goes on after it has waited.
+
+    The first does not remember the point before, and leaves a lane undecided that comes to one
+    that is not finite: such a lane begins anew, as one that goes on.
+    """
+
+    fresh: LaneParts
+    waiting: LaneParts
+    kept_shapes: PyTree
+    params: int  # leaves
+    at_once: bool  # whether the first turn runs a lane to its end
+
+    @property
+    def entrywise(self) -> bool:
+        """Whether small arrays are kept as their entries."""
+        return self.fresh.entrywise
+
+    @property
+    def sources(self) -> list[tuple[bool, int]]:
+        """Where each leaf of a lane that waits is, after it began: whether kept, and which leaf.
+
+        What is kept anyway need not be stored as state too. The point before is where the lane is.
+        """
+        numbers = [v.number for v in self.fresh.inputs[CHANGING][1:]]
+        kept = [a.number if isinstance(a, Value) else None for a in self.fresh.kept[1:]]
+        found = []
+        for i in self.waiting.leaves:
+            own = self.fresh.leaves.index(i if i in self.fresh.leaves else i - self.params)
+            is_kept = numbers[own] in kept
+            found.append((is_kept, kept.index(numbers[own]) if is_kept else own))
+        return found
 
 
 def _named(values: list[Value], found: list) -> Found:
@@ -86,64 +123,113 @@ def traced_lane(lane: Lane, keep: Keep, sources: PyTree, key: Any) -> TracedLane
 
     `keep` makes of a lane's outcome what the sweep keeps of it.
     """
-    has_histories = False
+    has_histories, params = False, 0
 
-    def everything(sources, key, number, base, place):
-        nonlocal has_histories
+    def everything(sources, key, base, number, place, count):
+        nonlocal has_histories, params
         d = canonical(lane.descent(lane.values(sources, place), number, key))
         has_histories = any(isinstance(r, Every) for r in recorders(d.record))
         if has_histories:
             return _at_once(d, keep)
-        begun = start(d)
+        begun, params = start(d), len(jax.tree.leaves(d.params))
         # A barrier's outputs are new values: all that is made of them changes from turn to turn.
         leaves, structure = jax.tree.flatten(begun)
-        changing = lax.optimization_barrier(leaves)
+        count, changing = lax.optimization_barrier((count, leaves))
         state = jax.tree.unflatten(structure, changing)
-        return leaves, changing, jax.tree.leaves(turn(d, base, state)), keep(end(d, base, state))
+        after = turn(d, base, count, state)
+        careful = after._replace(params=taken_back(count, state, after))
+        code, outcome = end(d, base, state)
+        afters = map(jax.tree.leaves, (after, careful))
+        return leaves, [count, *changing], *afters, (code, keep(outcome))
 
     number = jax.ShapeDtypeStruct((), jnp.int32)
-    program, shapes = traced(everything, sources, key, number, number, (number,) * lane.dims)
+    places = (number,) * lane.dims
+    program, shapes = traced(everything, sources, key, number, number, places, number)
     check_concrete("lane: it closes over a traced value", program.constants)
-    count = len(shapes[0])
-    first, marked, after = (list(program.outputs[i * count : (i + 1) * count]) for i in range(3))
-    kept = list(program.outputs[3 * count :])
+    outputs = iter(program.outputs)
+    first, marked, after, careful = ([next(outputs) for _ in part] for part in shapes[:4])
+    kept = list(outputs)
     changing = [v for v in marked if isinstance(v, Value)]
     program = program.cut(changing)
+    # Those that begin have all made no update before.
+    shared = len(jax.tree.leaves((sources, key)))
+    fresh = _cut(program, shared + 1, changing, first, after, kept)
+    waiting = _cut(program, shared, changing, first, careful, kept)
+    waiting = waiting._replace(common=[False] * len(waiting.leaves), entrywise=fresh.entrywise)
+    return TracedLane(fresh, waiting, shapes[4][1], params, has_histories)
 
-    others = len(jax.tree.leaves((sources, key)))
-    inputs = (
-        list(program.inputs[:others]),
-        list(program.inputs[others : -len(changing)]),
-        changing,
-    )
-    levels = program.level([level for level, values in enumerate(inputs) for _ in values])
-    alive = _alive(levels.operations[CHANGING], changing, after, kept)
-    first, after = ([atoms[i] for i in alive] for atoms in (first, after))
-    inputs = inputs[SHARED], inputs[OWN], [changing[i] for i in alive]
-    in_turn, in_end = (needed(levels.operations[CHANGING], outputs) for outputs in (after, kept))
-    return TracedLane(
-        inputs,
+
+def _cut(
+    program: Program,
+    shared: int,
+    changing: list[Value],
+    first: list[Atom],
+    after: list[Atom],
+    kept: list[Atom],
+) -> LaneParts:
+    """Return the parts of a program whose first `shared` inputs all lanes share."""
+    own = len(program.inputs) - len(changing) - 1 - shared  # the count is marked as changing
+    levels = program.level([SHARED] * shared + [OWN] * own + [CHANGING] * (1 + len(changing)))
+    turning = levels.operations[CHANGING]
+    count, *state = changing
+    alive = _alive(turning, state, after, kept)
+    first, after, state = ([atoms[i] for i in alive] for atoms in (first, after, state))
+    in_turn, in_end = (needed(turning, outputs) for outputs in (after, kept))
+    return LaneParts(
+        (
+            list(program.inputs[:shared]),
+            list(program.inputs[shared : shared + own]),
+            [count, *state],
+        ),
         (levels.operations[SHARED], levels.operations[OWN], in_turn, in_end),
         levels.needed_above(OWN, [*after, *kept]),
         first,
         after,
         kept,
-        shapes[3],
-        has_histories,
+        alive,
+        _common(levels, in_turn, count, state, first, after),
         entrywise=_few_numbers(in_turn),
     )
 
 
-def _at_once(d: Descent, keep: Keep) -> tuple[list, list, list, PyTree]:
+def _common(
+    levels: Levels,
+    operations: Sequence[Operation],
+    count: Value,
+    state: list[Value],
+    first: list[Atom],
+    after: list[Atom],
+) -> list[bool]:
+    """Return for each leaf of the state whether it is the same for all lanes that run."""
+    shared = {number for number, level in levels.of.items() if level == SHARED}
+    common = [i > 0 and _within(atom, shared) for i, atom in enumerate(first)]  # no code is
+    while True:
+        same = shared | {count.number} | {v.number for v, c in zip(state, common) if c}
+        for operation in operations:
+            if all(_within(atom, same) for atom in operation.inputs):
+                same |= {v.number for v in operation.outputs}
+        found = [c and _within(atom, same) for c, atom in zip(common, after)]
+        if found == common:
+            return common
+        common = found
+
+
+def _within(atom: Atom, numbers: set[int]) -> bool:
+    return not isinstance(atom, Value) or atom.number in numbers
+
+
+def _at_once(d: Descent, keep: Keep) -> tuple:
     """Return the parts of a lane that runs from start to end in its first turn.
 
     A history is written in chunks between the steps, in a row that all lanes of a tile share.
     """
     result = execute(d, first_state(d))
-    (code,) = changing = lax.optimization_barrier([jnp.zeros((), jnp.int32)])
-    ended = jnp.where(status_of(code) == Status.RUNNING, 4 * result.steps + result.status, code)
+    zero = jnp.zeros((), jnp.int32)
+    code, count = lax.optimization_barrier((zero, zero))
+    status = result.status.astype(jnp.int32)
+    after = [jnp.where(is_running(code), ended(result.steps, status), code)]
     kept = keep(Outcome(*(getattr(result, name) for name in Outcome._fields)))
-    return [jnp.zeros((), jnp.int32)], changing, [ended], kept
+    return [zero], [count, code], after, after, (code, kept)
 
 
 def _few_numbers(operations: Sequence[Operation]) -> bool:

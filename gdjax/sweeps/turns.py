@@ -16,7 +16,6 @@ from gdjax.descent.description import Descent, with_recorded
 from gdjax.descent.state import State, Status
 from gdjax.descent.stepping import (
     condition,
-    ending,
     extra_args,
     finite_state,
     first_state,
@@ -28,8 +27,8 @@ from gdjax.descent.stepping import (
 from gdjax.losses import value_and_ascent
 from gdjax.trees import PyTree, strongly_typed
 
-STEP = 4  # what an update adds to a code: the status is in the bits below
 MOST_TURNS = 2**20  # in a round, so that the counts of a tile fit into int32
+STEP = 4  # what an update adds to a code of a lane that ended: its status is below
 
 
 class Outcome(NamedTuple):
@@ -46,7 +45,7 @@ class Outcome(NamedTuple):
 class LaneState(NamedTuple):
     """What a turn changes."""
 
-    code: jax.Array  # int32 []: STEP * updates in this round + Status, in one array for speed
+    code: jax.Array  # int32 []: updates in this round; below 0 see `ended`
     params: PyTree
     previous: PyTree  # as params: the point before
     opt_state: Any
@@ -56,19 +55,35 @@ class LaneState(NamedTuple):
     folds: list[PyTree]
 
 
+def ended(updates: Any, status: Any) -> Any:
+    """Return the code of a lane that ended after so many updates in this round, -1 or more."""
+    return -1 - (STEP * (updates + 1) + status)
+
+
+def is_running(code: Any) -> Any:
+    """Return whether a lane goes on."""
+    return code >= 0
+
+
+def is_undecided(code: Any) -> Any:
+    """Return whether a lane stands where it is not finite, though it had begun where it was."""
+    ended = -1 - code
+    return (code < 0) & (ended & 3 == Status.DIVERGED) & (ended >= STEP)
+
+
 def updates(code: Any) -> Any:
     """Return the updates in this round, -1 where its first turn took the one before back."""
-    return code >> 2
-
-
-def steps(base: jax.Array, code: jax.Array) -> jax.Array:
-    """Return the updates in all; where the start itself is not finite, there was none to undo."""
-    return jnp.maximum(base + updates(code), 0)
+    return jnp.where(is_running(code), code, ((-1 - code) >> 2) - 1)
 
 
 def status_of(code: Any) -> Any:
     """Return the `Status` in a code."""
-    return code & 3
+    return jnp.where(is_running(code), Status.RUNNING, (-1 - code) & 3)
+
+
+def steps(base: Any, code: Any) -> Any:
+    """Return the updates in all; where the start itself is not finite, there was none to undo."""
+    return jnp.maximum(base + updates(code), 0)
 
 
 def start(d: Descent) -> LaneState:
@@ -87,37 +102,34 @@ def start(d: Descent) -> LaneState:
     )
 
 
-def turn(d: Descent, base: jax.Array, lane: LaneState) -> LaneState:
+def turn(d: Descent, base: jax.Array, count: jax.Array, lane: LaneState) -> LaneState:
     """Return the state after one turn, of a lane that had made `base` updates before this round.
 
-    A finished lane keeps `code`, `params` and `folds`; what else it carries means nothing.
+    `count` is the number of turns before in this round: all that run have made as many updates, so
+    that one number stands for them. A finished lane keeps `code`, `params` and `folds`; what else
+    it carries means nothing.
     """
-    point = _point(d, base, lane)
-    first, running = point.step == 0, status_of(lane.code) == Status.RUNNING
+    point = _point(d, lane, base + count)
+    first, running = point.step == 0, lane.code == count
     memory, folded = _remembered(d, lane, point, first)
     finite = finite_state(point)
-    ended = ending(d, point._replace(stop_memory=memory))
-    change = jnp.where(ended == Status.RUNNING, STEP, ended)
-    change = jnp.where(finite, change, Status.DIVERGED - STEP)
-    # All that the turn decides is in this one array, and XLA computes it once.
-    code = lax.optimization_barrier(lane.code + jnp.where(running, change, 0))
-    # Not by their difference, which XLA would simplify to what it is made of, and compute again.
-    steps_on, taken_back = code >= lane.code + STEP, code < lane.code
+    stopped = condition(d).holds(memory, point)
+    # Chosen among numbers that all lanes share. All that the turn decides is in this one array,
+    # and XLA computes it once.
+    on = jnp.where(point.step >= point.limit, ended(count, Status.STEP_LIMIT), count + 1)
+    on = jnp.where(stopped, ended(count, Status.CONVERGED), on)
+    code = jnp.where(finite, on, ended(count - 1, Status.DIVERGED))
+    code = lax.optimization_barrier(jnp.where(running, code, lane.code))
     changes, opt_state = d.optimizer.update(
         point.grad, lane.opt_state, lane.params, **extra_args(d, point)
     )
     opt_state = strongly_typed(opt_state)
     require_same_types("optimizer: its state after an update", opt_state, lane.opt_state)
-    params = jax.tree.map(
-        lambda new, here, before: jnp.where(steps_on, new, jnp.where(taken_back, before, here)),
-        optax.apply_updates(lane.params, changes),
-        lane.params,
-        lane.previous,
-    )
+    moved = optax.apply_updates(lane.params, changes)
     seen = running & (first | finite)
     return LaneState(
         code=code,
-        params=params,
+        params=_chosen(code > count, moved, lane.params),
         previous=lane.params,
         opt_state=opt_state,
         loss=point.loss,
@@ -127,15 +139,26 @@ def turn(d: Descent, base: jax.Array, lane: LaneState) -> LaneState:
     )
 
 
-def end(d: Descent, base: jax.Array, lane: LaneState) -> Outcome:
-    """Return the outcome of a finished lane."""
-    point = _point(d, base, lane)
+def taken_back(count: jax.Array, lane: LaneState, after: LaneState) -> PyTree:
+    """Return the parameters after a turn, those before the last step where it was not finite.
+
+    `turn` leaves a lane at the point that is not finite: to carry the one before costs time.
+    """
+    undone = after.code == ended(count - 1, Status.DIVERGED)
+    return _chosen(undone, lane.previous, after.params)
+
+
+def end(d: Descent, base: jax.Array, lane: LaneState) -> tuple[jax.Array, Outcome]:
+    """Return the outcome of a lane, and its code, which sees where a lane that runs has come to."""
+    point = _point(d, lane, steps(base, lane.code))
     point = point._replace(status=status_of(lane.code).astype(jnp.int8))
     recorded = [
         fold.finish(fold.pad(memory, point, point.limit - point.step))
         for fold, memory in zip(folds(d), lane.folds)
     ]
-    return Outcome(
+    failed = is_running(lane.code) & ~finite_state(point)
+    code = jnp.where(failed, ended(lane.code - 1, Status.DIVERGED), lane.code)
+    return code, Outcome(
         params=lane.params,
         loss=point.loss,
         grad_norm=grad_norm(point),
@@ -145,7 +168,7 @@ def end(d: Descent, base: jax.Array, lane: LaneState) -> Outcome:
     )
 
 
-def _point(d: Descent, base: jax.Array, lane: LaneState) -> State:
+def _point(d: Descent, lane: LaneState, step: jax.Array) -> State:
     """Return the run at the point where the lane stands, as the parts of a descent see it."""
     # One value for all that depends on it: XLA computes cheap ones anew, with other roundings.
     loss, grad = lax.optimization_barrier(value_and_ascent(d.loss, lane.params, d.args))
@@ -154,7 +177,7 @@ def _point(d: Descent, base: jax.Array, lane: LaneState) -> State:
         opt_state=lane.opt_state,
         loss=loss,
         grad=grad,
-        step=steps(base, lane.code),
+        step=step,
         key=d.key,
         status=jnp.zeros((), jnp.int8),
         limit=limit(d, jnp.zeros((), jnp.int32)),
