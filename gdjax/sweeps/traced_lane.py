@@ -31,6 +31,7 @@ from gdjax.sweeps.turns import Outcome, end, start, status_of, turn
 from gdjax.trees import PyTree
 
 Keep = Callable[[Outcome], PyTree]
+MOST_COMPILED_IN = 1024  # bytes of a constant; a larger one is an argument of the program
 MOST_NUMBERS = 500  # beyond, XLA takes longer to compile them than they save
 SHARED, OWN, CHANGING = range(3)  # by all lanes; by one lane throughout; from turn to turn
 
@@ -41,6 +42,7 @@ class TracedLane(NamedTuple):
     A leaf that is small is `Entries`: see `gdjax.lanewise`.
     """
 
+    constants: list[Any]  # arrays that the lane closes over, the first of the shared inputs
     inputs: tuple[list[Value], list[Value], list[Value]]  # of each level
     operations: tuple[Sequence[Operation], ...]  # of shared, of own, of a turn, of the end
     own: list[Value]  # what a turn or the end needs of the lane's own
@@ -53,7 +55,7 @@ class TracedLane(NamedTuple):
 
     def share(self, sources: PyTree, key: Any) -> Found:
         """Return what all lanes share."""
-        given = _named(self.inputs[SHARED], jax.tree.leaves((sources, key)))
+        given = _named(self.inputs[SHARED], jax.tree.leaves((self.constants, sources, key)))
         return evaluate(self.operations[0], given, self.entrywise)
 
     def begin(self, shared: Found, number: Any, base: Any, place: Sequence[Any]) -> tuple:
@@ -104,13 +106,14 @@ def traced_lane(lane: Lane, keep: Keep, sources: PyTree, key: Any) -> TracedLane
     number = jax.ShapeDtypeStruct((), jnp.int32)
     program, shapes = traced(everything, sources, key, number, number, (number,) * lane.dims)
     check_concrete("lane: it closes over a traced value", program.constants)
+    program, constants = program.opened(MOST_COMPILED_IN)
     count = len(shapes[0])
     first, marked, after = (list(program.outputs[i * count : (i + 1) * count]) for i in range(3))
     kept = list(program.outputs[3 * count :])
     changing = [v for v in marked if isinstance(v, Value)]
     program = program.cut(changing)
 
-    others = len(jax.tree.leaves((sources, key)))
+    others = len(jax.tree.leaves((constants, sources, key)))
     inputs = (
         list(program.inputs[:others]),
         list(program.inputs[others : -len(changing)]),
@@ -122,6 +125,7 @@ def traced_lane(lane: Lane, keep: Keep, sources: PyTree, key: Any) -> TracedLane
     inputs = inputs[SHARED], inputs[OWN], [changing[i] for i in alive]
     in_turn, in_end = (needed(levels.operations[CHANGING], outputs) for outputs in (after, kept))
     return TracedLane(
+        constants,
         inputs,
         (levels.operations[SHARED], levels.operations[OWN], in_turn, in_end),
         levels.needed_above(OWN, [*after, *kept]),

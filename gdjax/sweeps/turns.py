@@ -15,6 +15,7 @@ from jax import lax
 from gdjax.descent.description import Descent, with_recorded
 from gdjax.descent.state import State, Status
 from gdjax.descent.stepping import (
+    arguments,
     condition,
     ending,
     extra_args,
@@ -147,14 +148,15 @@ def end(d: Descent, base: jax.Array, lane: LaneState) -> Outcome:
 
 def _point(d: Descent, base: jax.Array, lane: LaneState) -> State:
     """Return the run at the point where the lane stands, as the parts of a descent see it."""
+    step = steps(base, lane.code)
     # One value for all that depends on it: XLA computes cheap ones anew, with other roundings.
-    loss, grad = lax.optimization_barrier(value_and_ascent(d.loss, lane.params, d.args))
+    loss, grad = lax.optimization_barrier(value_and_ascent(d.loss, lane.params, arguments(d, step)))
     return State(
         params=lane.params,
         opt_state=lane.opt_state,
         loss=loss,
         grad=grad,
-        step=steps(base, lane.code),
+        step=step,
         key=d.key,
         status=jnp.zeros((), jnp.int8),
         limit=limit(d, jnp.zeros((), jnp.int32)),
