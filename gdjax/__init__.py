@@ -1,6 +1,6 @@
 """gdjax: describe a descent, run one or millions of it compiled, and see where each one ended."""
 
-from gdjax import basins, landscapes, plot, record, reduce, stop
+from gdjax import basins, batches, landscapes, plot, record, reduce, stop
 from gdjax.basins import Attractors, Basins, map_basins
 from gdjax.descent import Descent, Result, State, Status, init, run, step
 from gdjax.sweeps import Runs, grid, paired, sobol, sweep, uniform
@@ -15,6 +15,7 @@ __all__ = [
     "State",
     "Status",
     "basins",
+    "batches",
     "gradient_step",
     "grid",
     "init",

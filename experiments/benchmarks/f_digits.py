@@ -52,16 +52,12 @@ def measure(plan: Plan) -> list[Report]:
     return [compare(comparison, plan)]
 
 
-def _ours(starts: Params, learning_rates: np.ndarray, steps: int, data: Data) -> Side | Missing:
-    module = getattr(gdjax, "batches", None)
-    if module is None:
-        return Missing(OURS, "needs gdjax.batches (not built yet)")
-    descent: Any = gdjax.Descent
-    in_order = module.mini(data, BATCH, shuffle=False)
+def _ours(starts: Params, learning_rates: np.ndarray, steps: int, data: Data) -> Side:
+    in_order = gdjax.batches.mini(data, BATCH, shuffle=False)
 
     def lane(learning_rate: jax.Array, start: Params) -> gdjax.Descent:
         optimizer = optax.adam(learning_rate)
-        return descent(loss, start, optimizer, batches=in_order, stop=None, max_steps=steps)
+        return gdjax.Descent(loss, start, optimizer, batches=in_order, stop=None, max_steps=steps)
 
     def run() -> gdjax.Runs:
         return gdjax.sweep(lane, learning_rate=learning_rates, start=starts, progress=False)

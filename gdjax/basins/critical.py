@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from gdjax.descent.description import whole_arguments
 from gdjax.losses import value
 from gdjax.sweeps.lanes import Lane
 from gdjax.trees import PyTree, real_vector
@@ -85,7 +86,7 @@ def scaled_loss(
 ) -> Callable[[jax.Array], jax.Array]:
     """Return the loss of a lane as a function of a vector in units of the spread."""
     d = lane.descent(values, number, key)
-    return lambda scaled: value(d.loss, unravel(scaled * spread), d.args)
+    return lambda scaled: value(d.loss, unravel(scaled * spread), whole_arguments(d))
 
 
 def _look_closer(

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from gdjax import checks
+from gdjax.batches import Batches
 from gdjax.losses import Loss, check_params
 from gdjax.record import Every, Fold
 from gdjax.stop import Condition, gradient_below
@@ -22,23 +23,26 @@ class Descent:
     """A descent: the loss, where it starts, which optimizer, when to stop, what to record.
 
     It is a pytree. Its structure (loss, optimizer, which conditions and recorders) is static; its
-    values (params, args, tolerances, key, an array for max_steps) are traced, and a descent may be
-    built inside `jit`, `vmap` or a lane of `gdjax.sweep` from traced values, the optimizer's
+    values (params, args, data, tolerances, key, an array for max_steps) are traced, and a descent
+    may be built inside `jit`, `vmap` or a lane of `gdjax.sweep` from traced values, the optimizer's
     hyperparameters included.
 
     Args:
-      loss: function of `(params, *args)` that returns a real floating scalar.
+      loss: function of `(params, *args)`, or with `batches` of `(params, *args, batch)`, that
+        returns a real floating scalar.
       params: the start, any pytree of floating or complex arrays and scalars.
       optimizer: any `optax.GradientTransformation` or `GradientTransformationExtraArgs`. It is
         always given `value`, `grad`, `value_fn` (and `obj_fn` and `grad_fn`, the names that some
         of `optax.contrib` have for them) at the current parameters.
       args: tuple of what else the loss takes, any pytrees.
+      batches: batches of `gdjax.batches`, one for each step: the state after `t` updates has the
+        loss and the gradient of batch `t`, and so a condition or a recorder sees those of a batch.
       stop: a condition of `gdjax.stop`; None runs all `max_steps`, which, given as a Python int,
         makes the run differentiable in reverse mode.
       max_steps: whole number >= 0, the budget of steps of one call of `run`. A Python int or an
         integer scalar array; an array or a tracer may be swept.
-      key: a random key, `jax.random.key(0)` or `jax.random.PRNGKey(0)`; the state carries it, so
-        that recorders can use it.
+      key: a random key, `jax.random.key(0)` or `jax.random.PRNGKey(0)`, that batches are drawn
+        with; the state carries it, so that recorders can use it.
       record: a recorder of `gdjax.record`, or a pytree of them.
 
     Raises:
@@ -58,6 +62,7 @@ class Descent:
     optimizer: Any
     args: tuple = ()
     _: KW_ONLY
+    batches: Batches | None = None
     stop: Condition | None = DEFAULT_STOP
     max_steps: int | jax.Array = 10_000
     key: jax.Array | None = None
@@ -75,6 +80,11 @@ class Descent:
         checks.hashable("optimizer", self.optimizer)
         if not isinstance(self.args, tuple):
             raise TypeError(f"args: expected a tuple, got {type(self.args).__name__}")
+        if self.batches is not None and not isinstance(self.batches, Batches):
+            raise TypeError(
+                "batches: expected batches of gdjax.batches, such as gdjax.batches.full(data), "
+                f"got {self.batches!r}"
+            )
         if self.stop is not None and not isinstance(self.stop, Condition):
             raise TypeError(f"stop: expected a condition of gdjax.stop or None, got {self.stop!r}")
         object.__setattr__(self, "max_steps", _steps(self.max_steps))
@@ -97,6 +107,11 @@ def _is_recorder(node: Any) -> bool:
 def recorders(record: PyTree) -> list[Any]:
     """Return the recorders of a pytree, in tree order."""
     return jax.tree.leaves(record, is_leaf=_is_recorder)
+
+
+def whole_arguments(d: Descent) -> tuple:
+    """Return what the loss takes besides the parameters where it is that of all examples."""
+    return d.args if d.batches is None else (*d.args, d.batches.data)
 
 
 def with_recorded(record: PyTree, recorded: list[PyTree]) -> PyTree:
@@ -130,7 +145,7 @@ def typed_key(name: str, key: Any) -> jax.Array:
     raise TypeError(f"{name}: expected a random key such as jax.random.key(0), got {key!r}")
 
 
-TRACED = ("params", "args", "stop", "key", "record")
+TRACED = ("params", "args", "batches", "stop", "key", "record")
 
 
 def _flatten(d: Descent):

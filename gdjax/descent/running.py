@@ -18,6 +18,7 @@ from gdjax.descent.description import (
 from gdjax.descent.programs import compiled
 from gdjax.descent.state import Result, State, Status
 from gdjax.descent.stepping import (
+    arguments,
     check_state,
     condition,
     finite_state,
@@ -80,7 +81,7 @@ def _reopened(d: Descent, state: Any) -> State:
         raise TypeError(f"state: expected a gdjax.State, got {state!r}")
     # Before the loss meets them: its own error would not name the state.
     require_same_types("state.params", state.params, d.params)
-    loss, grad = value_and_ascent(d.loss, state.params, d.args)
+    loss, grad = value_and_ascent(d.loss, state.params, arguments(d, state.step))
     seen = state._replace(loss=loss, grad=grad, limit=limit(d, state.step))
     anew = {
         "stop_memory": condition(d).init(seen),

@@ -55,10 +55,15 @@ def limit(d: Descent, step: jax.Array) -> jax.Array:
     return step + jnp.minimum(budget, INT32_MAX - step)  # the sum must not wrap around
 
 
+def arguments(d: Descent, step: jax.Array) -> tuple:
+    """Return what the loss takes besides the parameters that `step` updates led to."""
+    return d.args if d.batches is None else (*d.args, d.batches.at(d.key, step))
+
+
 def first_state(d: Descent) -> State:
     """Return the state at the start of a canonical descent."""
-    loss, grad = value_and_ascent(d.loss, d.params, d.args)
     step = jnp.zeros((), jnp.int32)
+    loss, grad = value_and_ascent(d.loss, d.params, arguments(d, step))
     state = State(
         params=d.params,
         opt_state=strongly_typed(d.optimizer.init(d.params)),
@@ -94,7 +99,7 @@ def next_state(d: Descent, state: State) -> State:
     )
     opt_state = strongly_typed(opt_state)
     params = optax.apply_updates(state.params, updates)
-    loss, grad = value_and_ascent(d.loss, params, d.args)
+    loss, grad = value_and_ascent(d.loss, params, arguments(d, state.step + 1))
     loss = computed_once(loss)
     after = state._replace(
         params=params,
@@ -124,13 +129,14 @@ def next_state(d: Descent, state: State) -> State:
 
 def extra_args(d: Descent, state: State) -> dict[str, Any]:
     """Return what the optimizer's update takes besides gradient, state and parameters."""
+    args = arguments(d, state.step)
 
     # optax's line searches refuse an extra argument that `value_fn` does not take.
     def value_fn(params, obj_fn=None, grad_fn=None):
-        return value(d.loss, params, d.args)
+        return value(d.loss, params, args)
 
     def grad_fn(params, _=None):
-        return value_and_ascent(d.loss, params, d.args)[1]
+        return value_and_ascent(d.loss, params, args)[1]
 
     extra = {
         "value": state.loss,

@@ -72,10 +72,30 @@ class Program:
         return Program(self.inputs, needed(self.operations, self.outputs), self.outputs)
 
     @property
+    def _values(self) -> list[Value]:
+        return [*self.inputs, *(v for operation in self.operations for v in operation.outputs)]
+
+    @property
     def constants(self) -> list[Any]:
         """The values that are known while tracing."""
         atoms = [atom for operation in self.operations for atom in operation.inputs]
         return [atom.value for atom in (*atoms, *self.outputs) if isinstance(atom, Known)]
+
+    def opened(self, most_bytes: int) -> tuple["Program", list[Any]]:
+        """Return the program with its larger constants as inputs, before the others, and these."""
+        constants = {id(x): x for x in self.constants if getattr(x, "nbytes", 0) > most_bytes}
+        above = max(v.number for v in self._values) + 1
+        number = {name: above + i for i, name in enumerate(constants)}
+
+        def atom(a: Atom) -> Atom:
+            if isinstance(a, Known) and id(a.value) in number:
+                return Value(number[id(a.value)], a.aval)
+            return a
+
+        operations = tuple(o._replace(inputs=tuple(map(atom, o.inputs))) for o in self.operations)
+        inputs = (Value(number[name], jax.typeof(x)) for name, x in constants.items())
+        opened = Program((*inputs, *self.inputs), operations, tuple(map(atom, self.outputs)))
+        return opened, list(constants.values())
 
     def level(self, inputs: Sequence[int]) -> "Levels":
         """Return the operations by level: that of an operation is the highest of its inputs."""

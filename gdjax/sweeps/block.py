@@ -92,7 +92,7 @@ def packings(traced: TracedLane, dims: int, sources: PyTree, key: Any) -> Packin
 
     def lane(sources, key, number):
         parts = traced.waiting
-        shared = parts.share(sources, key)
+        shared = parts.share(traced.constants, sources, key)
         own, state = parts.begin(shared, number, number, [number] * dims)
         return state, parts.end(shared, own, state)[1]
 
@@ -127,7 +127,7 @@ def run_block(
     is_fresh = isinstance(block, Fresh)
     parts = traced.fresh if is_fresh else traced.waiting
     none = jnp.zeros((), jnp.int32)
-    shared = parts.share(sources, key, none) if is_fresh else parts.share(sources, key)
+    shared = parts.share(traced.constants, sources, key, *[none] * is_fresh)
     axes = [None if common else axis for common in parts.common]
 
     def begun(tile: Any) -> tuple:

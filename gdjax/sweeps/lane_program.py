@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from gdjax.sweeps.block import Layout, Packings, packings, run_block
+from gdjax.sweeps.block import Done, Layout, Packings, packings, run_block
 from gdjax.sweeps.lanes import Lane
 from gdjax.sweeps.traced_lane import Keep, TracedLane, traced_lane
 from gdjax.trees import PyTree
@@ -35,8 +35,14 @@ class LaneProgram:
         signature = layout, devices, _signature(*args)
         if signature not in self._compiled:
             traced, packing = self.traced(*args[:2])
-            program = jax.jit(partial(run_block, traced, layout, packing))
-            self._compiled[signature] = program.lower(*args).compile(options)
+            constants = jax.device_put(traced.constants, next(filter(None, devices)))
+
+            @jax.jit
+            def program(constants: list[Any], *args: Any) -> Done:
+                return run_block(traced._replace(constants=constants), layout, packing, *args)
+
+            compiled = program.lower(constants, *args).compile(options)
+            self._compiled[signature] = partial(compiled, constants)
         return self._compiled[signature]
 
 

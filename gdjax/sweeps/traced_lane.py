@@ -33,6 +33,7 @@ from gdjax.sweeps.turns import Outcome, end, ended, is_running, start, taken_bac
 from gdjax.trees import PyTree
 
 Keep = Callable[[Outcome], PyTree]
+MOST_COMPILED_IN = 1024  # bytes of a constant; a larger one is an argument of the program
 MOST_NUMBERS = 500  # beyond, XLA takes longer to compile them than they save
 SHARED, OWN, CHANGING = range(3)  # by all lanes; by one lane throughout; from turn to turn
 
@@ -87,6 +88,7 @@ class TracedLane(NamedTuple):
     that is not finite: such a lane begins anew, as one that goes on.
     """
 
+    constants: list[Any]  # arrays that the lane closes over, the first of the shared inputs
     fresh: LaneParts
     waiting: LaneParts
     kept_shapes: PyTree
@@ -146,17 +148,18 @@ def traced_lane(lane: Lane, keep: Keep, sources: PyTree, key: Any) -> TracedLane
     places = (number,) * lane.dims
     program, shapes = traced(everything, sources, key, number, number, places, number)
     check_concrete("lane: it closes over a traced value", program.constants)
+    program, constants = program.opened(MOST_COMPILED_IN)
     outputs = iter(program.outputs)
     first, marked, after, careful = ([next(outputs) for _ in part] for part in shapes[:4])
     kept = list(outputs)
     changing = [v for v in marked if isinstance(v, Value)]
     program = program.cut(changing)
     # Those that begin have all made no update before.
-    shared = len(jax.tree.leaves((sources, key)))
+    shared = len(jax.tree.leaves((constants, sources, key)))
     fresh = _cut(program, shared + 1, changing, first, after, kept)
     waiting = _cut(program, shared, changing, first, careful, kept)
     waiting = waiting._replace(common=[False] * len(waiting.leaves), entrywise=fresh.entrywise)
-    return TracedLane(fresh, waiting, shapes[4][1], params, has_histories)
+    return TracedLane(constants, fresh, waiting, shapes[4][1], params, has_histories)
 
 
 def _cut(

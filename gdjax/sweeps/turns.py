@@ -15,6 +15,7 @@ from jax import lax
 from gdjax.descent.description import Descent, with_recorded
 from gdjax.descent.state import State, Status
 from gdjax.descent.stepping import (
+    arguments,
     condition,
     extra_args,
     finite_state,
@@ -171,7 +172,7 @@ def end(d: Descent, base: jax.Array, lane: LaneState) -> tuple[jax.Array, Outcom
 def _point(d: Descent, lane: LaneState, step: jax.Array) -> State:
     """Return the run at the point where the lane stands, as the parts of a descent see it."""
     # One value for all that depends on it: XLA computes cheap ones anew, with other roundings.
-    loss, grad = lax.optimization_barrier(value_and_ascent(d.loss, lane.params, d.args))
+    loss, grad = lax.optimization_barrier(value_and_ascent(d.loss, lane.params, arguments(d, step)))
     return State(
         params=lane.params,
         opt_state=lane.opt_state,
