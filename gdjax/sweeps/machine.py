@@ -28,6 +28,7 @@ SECONDS_A_BLOCK = 4e-3  # or more, where there are enough lanes for all workers
 SECONDS_A_NUMBER = 2e-11  # that a turn computes, roughly
 TURNS_A_LANE = 20  # at least, mostly
 BLOCKS_A_WORKER = 3  # so that none waits long for the last one
+EVEN = 1.1  # of the lanes, the room that so many blocks may have
 
 
 def checked_devices(devices: Any) -> list[Device]:
@@ -102,10 +103,14 @@ def compiler_options(traced: TracedLane, device: Device) -> dict[str, Any]:
 
 
 def lanes_of_a_block(layout: Layout, traced: TracedLane, lanes: int, workers: int) -> int:
-    """Return how many lanes a block gets: enough blocks for all, and each worth its call."""
-    worth = SECONDS_A_BLOCK / (TURNS_A_LANE * _seconds_a_turn(traced))
-    share = lanes / (BLOCKS_A_WORKER * workers)
-    return min(layout.lanes, max(1, round(max(worth, share))))
+    """Return how many lanes a block gets: as many blocks for each worker, and each worth its call."""
+    tiles = -(-lanes // layout.tile)
+    worth = SECONDS_A_BLOCK / (TURNS_A_LANE * _seconds_a_turn(traced) * layout.tile)
+    for blocks in range(BLOCKS_A_WORKER * workers, workers, -workers):
+        each = -(-tiles // blocks)
+        if worth <= each <= layout.tiles and each * blocks <= EVEN * tiles:
+            return each * layout.tile
+    return min(-(-tiles // workers), layout.tiles) * layout.tile
 
 
 def _seconds_a_turn(traced: TracedLane) -> float:
