@@ -1,10 +1,16 @@
 """gdjax: describe a descent, run one or millions of it compiled, and see where each one ended."""
 
-from gdjax import basins, batches, landscapes, plot, record, reduce, stop
-from gdjax.basins import Attractors, Basins, map_basins
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from gdjax import batches, record, stop
 from gdjax.descent import Descent, Result, State, Status, init, run, step
-from gdjax.sweeps import Runs, grid, paired, sobol, sweep, uniform
 from gdjax.update import gradient_step
+
+if TYPE_CHECKING:
+    from gdjax import basins, landscapes, plot, reduce
+    from gdjax.basins import Attractors, Basins, map_basins
+    from gdjax.sweeps import Runs, grid, paired, sobol, sweep, uniform
 
 __all__ = [
     "Attractors",
@@ -32,3 +38,23 @@ __all__ = [
     "sweep",
     "uniform",
 ]
+
+# What one run does not need is imported where it is first used: it would take longer than optax.
+_ROOMS = {
+    **dict.fromkeys(("Attractors", "Basins", "map_basins"), "basins"),
+    **dict.fromkeys(("Runs", "grid", "paired", "sobol", "sweep", "uniform"), "sweeps"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _ROOMS:
+        value = getattr(import_module(f"gdjax.{_ROOMS[name]}"), name)
+        globals()[name] = value
+        return value
+    if name in __all__:
+        return import_module(f"gdjax.{name}")
+    raise AttributeError(f"module 'gdjax' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

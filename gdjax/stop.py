@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from gdjax import checks
-from gdjax.trees import PyTree, coarsest_eps, euclidean, max_abs
+from gdjax.trees import PyTree, coarsest_eps, euclidean, is_max_at_most, max_abs
 
 __all__ = ["Condition", "gradient_below", "loss_below", "loss_stalled", "step_below"]
 
@@ -75,7 +75,10 @@ class _GradientBelow(Condition):
     norm: str = field(metadata={"static": True})
 
     def holds(self, memory: PyTree, point: Point) -> jax.Array:
-        return NORMS[self.norm](point.grad) <= _resolved(self.tol, point)
+        tol = _resolved(self.tol, point)
+        if self.norm == "max":
+            return is_max_at_most(point.grad, tol)
+        return NORMS[self.norm](point.grad) <= tol
 
 
 def gradient_below(tol: Scalar | None = None, norm: str = "max") -> Condition:

@@ -1,5 +1,6 @@
 """Pytree helpers that jax and optax lack."""
 
+import math
 from collections.abc import Callable
 from functools import reduce
 from math import prod
@@ -10,15 +11,18 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from jax import lax
+from jax.custom_batching import custom_vmap
 from jax.flatten_util import ravel_pytree
 
 PyTree = Any
+FEW = 16  # numbers
 
 
 def max_abs(tree: PyTree) -> jax.Array:
-    """Return the largest absolute entry over all leaves, NaN where one is.
+    """Return the largest absolute entry over all leaves.
 
-    Unlike a sum of squares it neither overflows nor underflows, in any dtype.
+    Unlike a sum of squares it neither overflows nor underflows, in any dtype. Where an entry is
+    NaN the result means nothing: XLA's maximum may drop it on a CPU.
 
     Args:
       tree: pytree of floating or complex arrays, not all of them empty.
@@ -29,17 +33,22 @@ def max_abs(tree: PyTree) -> jax.Array:
     >>> print(max_abs({"w": jnp.array([1.0, -3.0]), "b": jnp.array(2.0)}))
     3.0
     """
-    leaves = [leaf for leaf in jax.tree.leaves(tree) if jnp.size(leaf)]
-    widest = jnp.finfo(jnp.result_type(*leaves)).dtype
-    # Without their sign, floats are ordered as whole numbers are, and NaN is the largest. Of
-    # floats, XLA's maximum drops NaN on a CPU, and where it does not it takes longer.
-    peaks = [jnp.max(_magnitude(jnp.abs(leaf).astype(widest))) for leaf in leaves]
+    few, many = few_and_many(tree)
+    peaks = [jnp.max(jnp.abs(leaf)) for leaf in many]
+    if few := [leaf for leaf in few if jnp.size(leaf)]:
+        peaks.append(_largest_of_few(few))
+    widest = jnp.result_type(*peaks)
+    return reduce(jnp.maximum, (peak.astype(widest) for peak in peaks))
+
+
+def _largest_of_few(few: list[jax.Array]) -> jax.Array:
+    """Return the largest absolute entry, NaN where one is."""
+    widest = jnp.finfo(jnp.result_type(*few)).dtype
+    whole = jnp.dtype(f"int{8 * widest.itemsize}")
+    # Without their sign, floats are ordered as the whole numbers of the same bits are, and NaN is
+    # the largest. Of whole numbers a maximum takes one instruction, of floats three.
+    peaks = (jnp.max(lax.bitcast_convert_type(jnp.abs(leaf).astype(widest), whole)) for leaf in few)
     return lax.bitcast_convert_type(reduce(jnp.maximum, peaks), widest)
-
-
-def _magnitude(real: jax.Array) -> jax.Array:
-    """Return the bits of floating numbers as whole numbers."""
-    return lax.bitcast_convert_type(real, jnp.dtype(f"int{8 * real.dtype.itemsize}"))
 
 
 def euclidean(tree: PyTree) -> jax.Array:
@@ -71,8 +80,98 @@ def all_finite(tree: PyTree) -> jax.Array:
     >>> print(all_finite({"w": jnp.array([1.0, jnp.inf])}))
     False
     """
-    filled = [leaf for leaf in jax.tree.leaves(tree) if jnp.size(leaf)]
-    return jnp.isfinite(max_abs(filled)) if filled else jnp.ones((), bool)
+    few, many = few_and_many(tree)
+    finite = [jnp.all(jnp.isfinite(leaf)) for leaf in many]
+    if few := [leaf for leaf in few if jnp.size(leaf)]:
+        finite.append(jnp.isfinite(_largest_of_few(few)))
+    return reduce(jnp.logical_and, finite, jnp.ones((), bool))
+
+
+def few_and_many(tree: PyTree) -> tuple[list[jax.Array], list[jax.Array]]:
+    """Return the leaves of at most `FEW` numbers, and the larger ones.
+
+    >>> few, many = few_and_many({"w": jnp.ones(100), "b": jnp.array(1.0)})
+    >>> len(few), len(many)
+    (1, 1)
+    """
+    leaves = jax.tree.leaves(tree)
+    few = [leaf for leaf in leaves if jnp.size(leaf) <= FEW]
+    return few, [leaf for leaf in leaves if jnp.size(leaf) > FEW]
+
+
+def size(tree: PyTree) -> int:
+    """Return how many numbers there are in all leaves.
+
+    >>> size({"w": jnp.ones((2, 3)), "b": jnp.array(1.0)})
+    7
+    """
+    return sum(jnp.size(leaf) for leaf in jax.tree.leaves(tree))
+
+
+def squares(tree: PyTree) -> jax.Array:
+    """Return the sum of the squared absolute entries, for which XLA has its quickest kernels.
+
+    It may overflow or underflow: see `euclidean`. Where an entry is not finite, neither is the sum.
+
+    Args:
+      tree: pytree of floating or complex arrays.
+
+    Returns:
+      Real scalar, in float32 or wider.
+
+    >>> print(squares({"w": jnp.array([1.0, -3.0]), "b": jnp.array(2.0)}))
+    14.0
+    """
+    return sum((_squares(leaf) for leaf in jax.tree.leaves(tree)), jnp.zeros(()))
+
+
+def _squares(leaf: jax.Array) -> jax.Array:
+    vector, wide = jnp.ravel(leaf), jnp.promote_types(leaf.dtype, jnp.float32)
+    return jnp.vdot(vector, vector, preferred_element_type=wide).real
+
+
+def is_max_at_most(tree: PyTree, bound: Any) -> jax.Array:
+    """Return whether no entry's absolute value is above a bound of at least 0: see `max_abs`.
+
+    >>> print(is_max_at_most({"w": jnp.array([1.0, -3.0])}, 3.0))
+    True
+    """
+    if size(tree) <= FEW:
+        return max_abs(tree) <= bound
+    # The sum of squares is quicker than the maximum, and nearly always too large for it.
+    total = squares(tree)
+    limits, count = jnp.finfo(total.dtype), size(tree)
+    # Rounding adds at most a factor (1 + eps)^count to a sum; below `least` squares underflow.
+    margin = 2.0 * count * math.exp(min(float(count * limits.eps), 100.0))
+    least = float(limits.tiny) ** 0.5
+    height = jnp.maximum(jnp.asarray(bound, total.dtype), least)
+    quick = lax.cond(
+        total > margin * height * height,
+        lambda: jnp.zeros((), bool),
+        lambda: max_abs(tree) <= bound,
+    )
+    return alone_or_in_lanes(quick, max_abs(tree) <= bound)
+
+
+@custom_vmap
+def alone_or_in_lanes(alone: jax.Array, in_lanes: jax.Array) -> jax.Array:
+    """Return the first of two equal values, or under `vmap` the second; the other is not computed.
+
+    A `lax.cond`, which saves time alone, computes both of its branches under `vmap`.
+
+    >>> print(alone_or_in_lanes(jnp.array(1), jnp.array(2)))
+    1
+    >>> print(jax.vmap(alone_or_in_lanes)(jnp.ones(2), 2 * jnp.ones(2)))
+    [2. 2.]
+    """
+    return alone
+
+
+@alone_or_in_lanes.def_vmap
+def _in_lanes(
+    lanes: int, batched: Any, alone: jax.Array, in_lanes: jax.Array
+) -> tuple[jax.Array, bool]:
+    return in_lanes, batched[1]
 
 
 def computed_once(scalar: jax.Array) -> jax.Array:

@@ -150,9 +150,14 @@ TRACED = ("params", "args", "batches", "stop", "key", "record")
 
 def _flatten(d: Descent):
     counted = isinstance(d.max_steps, int)
-    children = [(jax.tree_util.GetAttrKey(name), getattr(d, name)) for name in TRACED]
-    children.append((jax.tree_util.GetAttrKey("max_steps"), None if counted else d.max_steps))
+    children = (*(getattr(d, name) for name in TRACED), None if counted else d.max_steps)
     return children, (d.loss, d.optimizer, d.max_steps if counted else None)
+
+
+def _flatten_with_keys(d: Descent):
+    children, aux = _flatten(d)
+    keys = map(jax.tree_util.GetAttrKey, (*TRACED, "max_steps"))
+    return tuple(zip(keys, children)), aux
 
 
 def _unflatten(aux, children) -> Descent:
@@ -170,7 +175,7 @@ def _unchecked(**fields: Any) -> Descent:
     return d
 
 
-jax.tree_util.register_pytree_with_keys(Descent, _flatten, _unflatten)
+jax.tree_util.register_pytree_with_keys(Descent, _flatten_with_keys, _unflatten, _flatten)
 
 
 def canonical(d: Any) -> Descent:
@@ -181,13 +186,15 @@ def canonical(d: Any) -> Descent:
     """
     if not isinstance(d, Descent):
         raise TypeError(f"d: expected a gdjax.Descent, got {d!r}")
-    traced = {"params": strongly_typed(d.params), "stop": strongly_typed(d.stop)}
-    return _unchecked(**(vars(d) | traced))
+    params, stop = strongly_typed((d.params, d.stop))
+    return _unchecked(**(vars(d) | {"params": params, "stop": stop}))
 
 
 def with_traced_budget(d: Descent) -> Descent:
     """Return the descent with its budget as an array, so that another one compiles nothing."""
-    return _unchecked(**(vars(d) | {"max_steps": strongly_typed(d.max_steps)}))
+    counted = isinstance(d.max_steps, int)
+    budget = np.asarray(d.max_steps, np.int32) if counted else strongly_typed(d.max_steps)
+    return _unchecked(**(vars(d) | {"max_steps": budget}))
 
 
 def stripped(d: Descent) -> Descent:

@@ -15,6 +15,7 @@ from gdjax.descent.description import (
     with_recorded,
     with_traced_budget,
 )
+from gdjax.descent.loop import advanced
 from gdjax.descent.programs import compiled
 from gdjax.descent.state import Result, State, Status
 from gdjax.descent.stepping import (
@@ -26,7 +27,6 @@ from gdjax.descent.stepping import (
     folds,
     grad_norm,
     limit,
-    next_state,
     require_same_types,
     same_types,
     status,
@@ -68,11 +68,24 @@ def run(d: Descent, state: State | None = None) -> Result:
     d = canonical(d)
     if d.stop is not None and not _histories(d):
         d = with_traced_budget(d)
-    return compiled(_run, d, state)
+    return _result(*compiled(_run, d, state))
 
 
-def _run(d: Descent, state: State | None) -> Result:
-    return execute(d, first_state(d) if state is None else _reopened(d, state))
+def _run(d: Descent, state: State | None) -> tuple[State, jax.Array, PyTree]:
+    result = execute(d, None if state is None else _reopened(d, state))
+    return result.state, result.grad_norm, result.record  # XLA would copy what it returns twice
+
+
+def _result(state: State, norm: jax.Array, record: PyTree) -> Result:
+    return Result(
+        params=state.params,
+        loss=state.loss,
+        grad_norm=norm,
+        steps=state.step,
+        status=state.status,
+        record=record,
+        state=state,
+    )
 
 
 def _reopened(d: Descent, state: Any) -> State:
@@ -100,8 +113,8 @@ def _histories(d: Descent) -> list[Every]:
     return [recorder for recorder in recorders(d.record) if isinstance(recorder, Every)]
 
 
-def execute(d: Descent, state: State) -> Result:
-    """Return the result of a canonical descent from a state on."""
+def execute(d: Descent, state: State | None) -> Result:
+    """Return the result of a canonical descent from a state on; None is its start."""
     state, histories = _with_histories(d, state)
     history, memory = iter(histories), iter(zip(folds(d), state.folds))
     recorded = []
@@ -112,29 +125,22 @@ def execute(d: Descent, state: State) -> Result:
             fold, accumulated = next(memory)
             left = state.limit - state.step
             recorded.append(fold.finish(fold.pad(accumulated, state, left)))
-    return Result(
-        params=state.params,
-        loss=state.loss,
-        grad_norm=grad_norm(state),
-        steps=state.step,
-        status=state.status,
-        record=with_recorded(d.record, recorded),
-        state=state,
-    )
+    return _result(state, grad_norm(state), with_recorded(d.record, recorded))
 
 
-def _with_histories(d: Descent, state: State) -> tuple[State, list[Series]]:
+def _with_histories(d: Descent, state: State | None) -> tuple[State, list[Series]]:
     every = _histories(d)
     if not every:
-        return _advanced(d, state, d.max_steps), []
+        return advanced(d, state, d.max_steps), []
     assert isinstance(d.max_steps, int)
+    state = first_state(d) if state is None else state
     max_steps, stride = d.max_steps, gcd(*(recorder.period for recorder in every))
 
     # The histories are written between chunks, in a row that all lanes of a `vmap` share, and are
     # never part of a loop whose lanes end apart: there each step would copy them.
     def chunk(done: int | jax.Array, carry: tuple, length: int = stride) -> tuple:
         state, histories = carry
-        state = _advanced(d, state, length)
+        state = advanced(d, state, length)
         steps = jnp.minimum(jnp.asarray(done * stride + length, jnp.int32), max_steps)
         return state, [_written(r, h, steps, state, d) for r, h in zip(every, histories)]
 
@@ -195,28 +201,12 @@ def _filled(recorder: Every, history: Series, steps: jax.Array, state: State) ->
     return jax.tree.map(fill, history, _entry(recorder, state))
 
 
-def _advanced(d: Descent, state: State, steps: int | jax.Array) -> State:
-    """Return the state at most `steps` steps later, fewer where the run finishes before."""
-    if d.stop is None and isinstance(steps, int):  # a known length: reverse mode can go through
-        return lax.fori_loop(0, steps, lambda _, state: next_state(d, state), state)
-
-    def unfinished(carry: tuple[jax.Array, State]) -> jax.Array:
-        taken, state = carry
-        return (taken < steps) & _any(state.status == Status.RUNNING)
-
-    def body(carry: tuple[jax.Array, State]) -> tuple[jax.Array, State]:
-        taken, state = carry
-        return taken + 1, next_state(d, state)
-
-    return lax.while_loop(unfinished, body, (jnp.zeros((), jnp.int32), state))[1]
-
-
 @custom_vmap
 def _any(running: jax.Array) -> jax.Array:
     """Return whether any lane of the surrounding `vmap`s is running: one answer for all.
 
     With a test of its own for each lane, JAX would copy the whole carry of every loop around it
-    at each step, to freeze the lanes that are done; `next_state` freezes them already.
+    at each step, to freeze the lanes that are done; `advanced` freezes them already.
     """
     return running
 

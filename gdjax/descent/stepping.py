@@ -44,7 +44,11 @@ def status(d: Descent, state: State) -> jax.Array:
 
 def ending(d: Descent, state: State) -> jax.Array:
     """Return the same as int32, in which CPUs compute faster."""
-    stopped = condition(d).holds(state.stop_memory, state)
+    return ending_where(condition(d).holds(state.stop_memory, state), state)
+
+
+def ending_where(stopped: jax.Array, state: State) -> jax.Array:
+    """Return the same, given whether the stopping condition holds."""
     out_of_steps = jnp.where(state.step >= state.limit, Status.STEP_LIMIT, Status.RUNNING)
     return jnp.where(stopped, Status.CONVERGED, out_of_steps)
 
@@ -94,6 +98,22 @@ def next_state(d: Descent, state: State) -> State:
     An update whose loss, gradient or parameters are not finite is taken back: the state keeps what
     was finite, and is DIVERGED.
     """
+    after = updated(d, state)
+    after = after._replace(status=status(d, after))
+    running = state.status == Status.RUNNING
+    # Else a lane at the edge of overflow could take one half of the step and refuse the other.
+    finite = computed_once(finite_state(after))
+    diverged = jnp.where(running, Status.DIVERGED, state.status).astype(jnp.int8)
+    # One select both freezes a finished run and takes back an update that is not finite.
+    return jax.tree.map(
+        lambda new, old: jnp.where(running & finite, new, old),
+        after,
+        state._replace(status=diverged),
+    )
+
+
+def updated(d: Descent, state: State) -> State:
+    """Return the state after one more update, whatever comes out of it, with the same status."""
     updates, opt_state = d.optimizer.update(
         state.grad, state.opt_state, state.params, **extra_args(d, state)
     )
@@ -112,19 +132,9 @@ def next_state(d: Descent, state: State) -> State:
         stop_memory=condition(d).update(state.stop_memory, state, after),
         folds=[fold.update(memory, after) for fold, memory in zip(folds(d), state.folds)],
     )
-    after = after._replace(status=status(d, after))
     require_same_types("optimizer: its state after an update", opt_state, state.opt_state)
     require_same_types("record: the memory of the folds", after.folds, state.folds)
-    running = state.status == Status.RUNNING
-    # Else a lane at the edge of overflow could take one half of the step and refuse the other.
-    finite = computed_once(finite_state(after))
-    diverged = jnp.where(running, Status.DIVERGED, state.status).astype(jnp.int8)
-    # One select both freezes a finished run and takes back an update that is not finite.
-    return jax.tree.map(
-        lambda new, old: jnp.where(running & finite, new, old),
-        after,
-        state._replace(status=diverged),
-    )
+    return after
 
 
 def extra_args(d: Descent, state: State) -> dict[str, Any]:

@@ -103,7 +103,7 @@ def compiler_options(traced: TracedLane, device: Device) -> dict[str, Any]:
 
 
 def lanes_of_a_block(layout: Layout, traced: TracedLane, lanes: int, workers: int) -> int:
-    """Return how many lanes a block gets: as many blocks for each worker, and each worth its call."""
+    """Return how many lanes a block gets: each worth its call, and as many for each worker."""
     tiles = -(-lanes // layout.tile)
     worth = SECONDS_A_BLOCK / (TURNS_A_LANE * _seconds_a_turn(traced) * layout.tile)
     for blocks in range(BLOCKS_A_WORKER * workers, workers, -workers):

@@ -1,0 +1,29 @@
+import subprocess
+import sys
+
+import pytest
+
+import gdjax
+
+
+def test_every_public_name_is_there_and_listed():
+    for name in gdjax.__all__:
+        assert getattr(gdjax, name) is not None
+    assert set(gdjax.__all__) <= set(dir(gdjax))
+
+
+def test_functions_that_are_imported_later_are_those_of_their_rooms():
+    from gdjax import basins, sweeps
+
+    assert (gdjax.sweep, gdjax.map_basins) == (sweeps.sweep, basins.map_basins)
+
+
+def test_unknown_name_is_no_attribute():
+    with pytest.raises(AttributeError, match="'gdjax' has no attribute 'nothing'"):
+        gdjax.nothing  # noqa: B018
+
+
+@pytest.mark.parametrize("room", ["basins", "landscapes", "plot", "reduce", "sweeps"])
+def test_rooms_that_a_run_does_not_need_are_not_imported_with_gdjax(room):
+    code = f"import sys, gdjax; sys.exit('gdjax.{room}' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
