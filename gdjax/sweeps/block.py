@@ -23,6 +23,7 @@ class Layout(NamedTuple):
     axis: int  # of the lanes in larger leaves, 0 or -1
     turns: int  # between two looks at whether a tile is done
     unrolled: int  # of these turns, in the body of the loop
+    abreast: bool  # whether a turn is computed with the lanes last
 
     @property
     def lanes(self) -> int:
@@ -118,7 +119,9 @@ def run_block(
             code, *rest = packing.state.read(block.state, tile * width, width, axis)
         present = jnp.arange(width, dtype=jnp.int32) < count
         code = jnp.where(present, Status.RUNNING, Status.STEP_LIMIT).astype(code.dtype)
-        step = jax.vmap(lambda own, state: traced.turn(shared, own, state), axis, axis)
+        step = jax.vmap(
+            lambda own, state: traced.turn(shared, own, state, layout.abreast), axis, axis
+        )
         end = jax.vmap(lambda own, state: traced.end(shared, own, state), axis, axis)
         state, counts = turned(lambda state: step(own, state), [code, *rest], count)
         return end(own, state), state, counts

@@ -8,6 +8,7 @@ import numpy as np
 
 from gdjax.sweeps.block import Layout, Packings, packings, run_block
 from gdjax.sweeps.lanes import Lane
+from gdjax.sweeps.machine import compiler_options
 from gdjax.sweeps.traced_lane import Keep, TracedLane, traced_lane
 from gdjax.trees import PyTree
 
@@ -36,7 +37,9 @@ class LaneProgram:
         if signature not in self._compiled:
             traced, packing = self.traced(*args[:2])
             program = jax.jit(partial(run_block, traced, layout, packing))
-            self._compiled[signature] = program.lower(*args).compile()
+            (device, *_) = jax.tree.leaves(args)[0].sharding.device_set
+            options = compiler_options(device, layout)
+            self._compiled[signature] = program.lower(*args).compile(options)
         return self._compiled[signature]
 
 

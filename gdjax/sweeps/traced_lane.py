@@ -18,10 +18,12 @@ from gdjax.lanewise import (
     Operation,
     Value,
     evaluate,
+    evaluate_abreast,
     is_small,
     needed,
     read,
     split_leaf,
+    suits,
     traced,
 )
 from gdjax.record import Every
@@ -50,6 +52,7 @@ class TracedLane(NamedTuple):
     kept_shapes: PyTree
     at_once: bool  # whether the first turn runs a lane to its end
     entrywise: bool  # whether all arrays of a turn are so small that each entry is kept apart
+    abreast: bool  # whether else a turn runs fast on a CPU with the lanes last
 
     def share(self, sources: PyTree, key: Any) -> Found:
         """Return what all lanes share."""
@@ -63,10 +66,14 @@ class TracedLane(NamedTuple):
         own = [split_leaf(found[v.number], self.entrywise) for v in self.own]
         return own, self._read(self.first, found)
 
-    def turn(self, shared: Found, own: list, state: list) -> list:
-        """Return the lane's next state."""
+    def turn(self, shared: Found, own: list, state: list, abreast: bool) -> list:
+        """Return the lane's next state; `abreast`, computed with the lanes last."""
         found = shared | _named(self.own, own) | _named(self.inputs[CHANGING], state)
-        return self._read(self.after, evaluate(self.operations[2], found, self.entrywise))
+        if abreast:
+            found |= evaluate_abreast(self.operations[2], found, self.after)
+        else:
+            found = evaluate(self.operations[2], found, self.entrywise)
+        return self._read(self.after, found)
 
     def end(self, shared: Found, own: list, state: list) -> list:
         """Return what is kept of the lane."""
@@ -121,6 +128,7 @@ def traced_lane(lane: Lane, keep: Keep, sources: PyTree, key: Any) -> TracedLane
     first, after = ([atoms[i] for i in alive] for atoms in (first, after))
     inputs = inputs[SHARED], inputs[OWN], [changing[i] for i in alive]
     in_turn, in_end = (needed(levels.operations[CHANGING], outputs) for outputs in (after, kept))
+    shared = {number for number, level in levels.of.items() if level == SHARED}
     return TracedLane(
         inputs,
         (levels.operations[SHARED], levels.operations[OWN], in_turn, in_end),
@@ -131,6 +139,7 @@ def traced_lane(lane: Lane, keep: Keep, sources: PyTree, key: Any) -> TracedLane
         shapes[3],
         has_histories,
         entrywise=_few_numbers(in_turn),
+        abreast=not has_histories and suits(in_turn, shared),
     )
 
 
