@@ -1,5 +1,7 @@
 """Functions of one lane, taken apart and rewritten so that a tile of lanes runs fast."""
 
+from gdjax.lanewise.abreast import evaluate_abreast as evaluate_abreast
+from gdjax.lanewise.abreast import suits as suits
 from gdjax.lanewise.entries import is_small as is_small
 from gdjax.lanewise.evaluate import Found as Found
 from gdjax.lanewise.evaluate import evaluate as evaluate

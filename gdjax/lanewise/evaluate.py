@@ -27,7 +27,7 @@ def evaluate(operations: Sequence[Operation], found: Found, entrywise: bool) -> 
       entrywise: whether to compute small arrays entry by entry.
     """
     found = dict(found)
-    apply = _entrywise if entrywise else _bound
+    apply = _entrywise if entrywise else bound
     for operation in operations:
         outputs = apply(operation, [read(atom, found) for atom in operation.inputs])
         found |= {v.number: x for v, x in zip(operation.outputs, outputs)}
@@ -46,14 +46,15 @@ def _entrywise(operation: Operation, inputs: list[Any]) -> Sequence[Any]:
         outputs = rule(operation, *split)
         if outputs is not None:
             return outputs
-    return _bound(operation, [whole(x) for x in inputs])
+    return bound(operation, [whole(x) for x in inputs])
 
 
 def _avals(operation: Operation) -> list[Any]:
     return [atom.aval for atom in (*operation.inputs, *operation.outputs)]
 
 
-def _bound(operation: Operation, inputs: list[Any]) -> Sequence[Any]:
+def bound(operation: Operation, inputs: list[Any]) -> Sequence[Any]:
+    """Return what JAX's own primitive makes of the inputs."""
     primitive = operation.primitive
     outputs = primitive.bind(*inputs, **primitive.get_bind_params(dict(operation.params)))
     return outputs if primitive.multiple_results else [outputs]

@@ -22,8 +22,8 @@ ELEMENTWISE = frozenset(
     clamp conj copy
     copy_p convert_element_type cos cosh digamma div eq erf erf_inv erfc exp exp2 expm1
     floor ge gt igamma imag integer_pow is_finite le lgamma log log1p logistic lt max min
-    mul ne neg nextafter not or polygamma population_count pow real real_part
-    reduce_precision rem round rsqrt select_n shift_left shift_right_arithmetic
+    mul ne neg nextafter not one_minus_square or polygamma population_count pow real
+    real_part reduce_precision rem round rsqrt select_n shift_left shift_right_arithmetic
     shift_right_logical sign sin sinh sqrt square stop_gradient sub tan tanh xor
     """.split()  # noqa: SIM905
 )

@@ -25,6 +25,7 @@ class Layout(NamedTuple):
     axis: int  # of the lanes in larger leaves, 0 or -1
     turns: int  # between two looks at whether a tile is done
     unrolled: int  # of these turns, in the body of the loop
+    abreast: bool  # whether a turn is computed with the lanes last
 
     @property
     def lanes(self) -> int:
@@ -152,7 +153,7 @@ def run_block(
         present = jnp.arange(width, dtype=jnp.int32) < count
         state = [jnp.where(present, 0, ended(0, Status.STEP_LIMIT)).astype(code.dtype), *rest]
         step = jax.vmap(
-            lambda own, count, state: parts.turn(shared, own, count, state),
+            lambda own, count, state: parts.turn(shared, own, count, state, layout.abreast),
             (axis, None, axes),
             axes,
         )

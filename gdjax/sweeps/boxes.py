@@ -56,7 +56,7 @@ class Blocks(NamedTuple):
         return [-(-n // side) for n, side in zip(self.shape, self.sides)]
 
     @property
-    def count(self) -> int:
+    def blocks(self) -> int:
         """The number of blocks."""
         return -(-prod(self.boxes_along) // self.boxes)
 

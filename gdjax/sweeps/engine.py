@@ -156,7 +156,7 @@ def run_lanes(sweep: Sweep, devices: list[Any], workers: int, bar: Bar) -> Work:
         with jax.enable_x64(x64):
             work(slot)
 
-    if len(slots) == 1 or sweep.blocks.count == 1:
+    if len(slots) == 1 or sweep.blocks.blocks == 1:
         work(slots[0])
         return schedule.work
     with ThreadPoolExecutor(len(slots) - 1) as threads:

@@ -41,9 +41,19 @@ class LaneProgram:
             def program(constants: list[Any], *args: Any) -> Done:
                 return run_block(traced._replace(constants=constants), layout, packing, *args)
 
-            compiled = program.lower(constants, *args).compile(options)
+            compiled = _compiled(program.lower(constants, *args), options)
             self._compiled[signature] = partial(compiled, constants)
         return self._compiled[signature]
+
+
+def _compiled(lowered: Any, options: dict[str, Any]) -> Any:
+    try:
+        return lowered.compile(options)
+    except jax.errors.JaxRuntimeError as error:
+        # They only make it faster, and come and go with the versions of XLA.
+        if "No such compile option" not in str(error):
+            raise
+        return lowered.compile()
 
 
 # As many as a session alternates between; more would only keep what dead lambdas close over.

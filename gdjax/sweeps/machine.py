@@ -21,6 +21,8 @@ CALLS_EACH_LOOP = jax.__version_info__ < (0, 12)
 # The lanes of a tile on a CPU, as experiments/benchmarks measures them.
 FEW_NUMBERS = 512 if CALLS_EACH_LOOP else 128
 MANY_NUMBERS = 16
+ABREAST = 64 if CALLS_EACH_LOOP else 32  # of larger arrays with the lanes last
+TILE_BYTES = 2**24  # of its lanes, beyond which caches do not hold them
 VECTOR = 16  # lanes, of the widest vectors of CPUs
 WHOLE_RUNS = 64
 LONG_TURN = 5e-6  # seconds a lane
@@ -84,21 +86,28 @@ def block_layout(
     if tile != "auto":
         tile = checks.whole_number("tile", tile, least=1)
     lanes = block_size or max(1, min(BLOCK_LANES, BLOCK_BYTES // _lane_bytes(packing)))
-    width, *rest = _on_cpu(traced) if device.platform == "cpu" else (lanes, -1, 8, 1)
+    width, axis, turns, unrolled, abreast = lanes, -1, 8, 1, False
+    if device.platform == "cpu":
+        width, axis, turns, unrolled, abreast = _on_cpu(traced, packing, prod(shape))
     if tile != "auto":
         # XLA compiles what is left of a vector to other code, with other roundings.
         width = -(-tile // VECTOR) * VECTOR if traced.entrywise else tile
-    return Layout(width, -(-lanes // width), slowest(shape), *rest)
+    return Layout(width, -(-lanes // width), slowest(shape), axis, turns, unrolled, abreast)
 
 
-def compiler_options(traced: TracedLane, device: Device) -> dict[str, Any]:
+def compiler_options(traced: TracedLane, layout: Layout, device: Device) -> dict[str, Any]:
     """Return the options of XLA that suit the tiles of a sweep."""
     if device.platform != "cpu":
         return {}
     options: dict[str, Any] = {"xla_cpu_prefer_vector_width": 512}  # where the CPU has as wide ones
     if traced.entrywise:
-        # It cuts long sums into short ones. Here no number is summed but the lanes that run.
+        # It cuts long sums into short ones. Here nothing is summed but the lanes that run.
         options["xla_disable_hlo_passes"] = "tree_reduction_rewriter"
+        # Else it copies what two kernels read. Later it makes no difference.
+        options["xla_cpu_copy_insertion_use_region_analysis"] = CALLS_EACH_LOOP
+    elif layout.abreast and CALLS_EACH_LOOP:
+        # XLA would drop the barriers before it decides what to compute again.
+        options["xla_disable_hlo_passes"] = "cse_barrier_expander"
     return options
 
 
@@ -125,18 +134,21 @@ def _seconds_a_turn(traced: TracedLane) -> float:
     return SECONDS_A_NUMBER * max(work, 1)
 
 
-def _on_cpu(traced: TracedLane) -> tuple[int, int, int, int]:
+def _on_cpu(traced: TracedLane, packing: Packings, lanes: int) -> tuple[int, int, int, int, bool]:
     """Return the last fields of a layout, and before them the lanes of a tile."""
     if traced.at_once:
-        return WHOLE_RUNS, 0, 1, 1
+        return WHOLE_RUNS, 0, 1, 1, False
     if traced.entrywise:
         # Of two turns, the first writes where the second does not read: XLA copies nothing.
-        return FEW_NUMBERS, -1, 4, 2
+        return FEW_NUMBERS, -1, 4, 2, False
+    few = ABREAST * _lane_bytes(packing) <= TILE_BYTES
+    if traced.abreast and few:
+        return min(ABREAST, lanes), -1, 2, 2, True
     names = {operation.primitive.name for operation in traced.fresh.operations[2]}
     long = _seconds_a_turn(traced) > LONG_TURN
-    if long if CALLS_EACH_LOOP else names & {"while", "dot_general"}:
-        return 1, 0, 1, 1
-    return MANY_NUMBERS, 0, 1, 1
+    if not few or (long if CALLS_EACH_LOOP else names & {"while", "dot_general"}):
+        return 1, 0, 1, 1, False
+    return MANY_NUMBERS, 0, 1, 1, False
 
 
 def _lane_bytes(packing: Packings) -> int:

@@ -125,7 +125,7 @@ def sweep(
     at_once = workers_of(workers, on)
     each = lanes_of_a_block(layout, traced, lanes.count, at_once * len(on))
     cut = blocks(lanes.shape, layout.tile, each)
-    options = compiler_options(traced, on[0])
+    options = compiler_options(traced, layout, on[0])
     request = Sweep(program, lanes.sources, lanes.key, cut, layout, options, packing, collector)
     with progress_bar(lanes.count, progress) as bar:
         work = run_lanes(request, on, at_once, bar)

@@ -20,10 +20,12 @@ from gdjax.lanewise import (
     Program,
     Value,
     evaluate,
+    evaluate_abreast,
     is_small,
     needed,
     read,
     split_leaf,
+    suits,
     traced,
 )
 from gdjax.record import Every
@@ -53,6 +55,7 @@ class LaneParts(NamedTuple):
     leaves: list[int]  # of a `LaneState`, those that the state has
     common: list[bool]  # of each leaf of the state: whether it is the same for all that run
     entrywise: bool  # whether all arrays of a turn are so small that each entry is kept apart
+    abreast: bool  # whether else a turn runs fast on a CPU with the lanes last
 
     def share(self, *args: PyTree) -> Found:
         """Return what all lanes share, of the inputs that they share."""
@@ -66,10 +69,17 @@ class LaneParts(NamedTuple):
         own = [split_leaf(found[v.number], self.entrywise) for v in self.own]
         return own, self._read(self.first, found)
 
-    def turn(self, shared: Found, own: list, count: Any, state: list) -> list:
-        """Return the lane's next state, after `count` turns in this round."""
+    def turn(self, shared: Found, own: list, count: Any, state: list, abreast: bool) -> list:
+        """Return the lane's next state, after `count` turns in this round.
+
+        If `abreast`, it is computed with the lanes last.
+        """
         found = shared | _named(self.own, own) | _named(self.inputs[CHANGING], [count, *state])
-        return self._read(self.after, evaluate(self.operations[2], found, self.entrywise))
+        if abreast:
+            found |= evaluate_abreast(self.operations[2], found, self.after)
+        else:
+            found = evaluate(self.operations[2], found, self.entrywise)
+        return self._read(self.after, found)
 
     def end(self, shared: Found, own: list, state: list) -> tuple[Any, list]:
         """Return the lane's code, and what is kept of the lane."""
@@ -99,6 +109,11 @@ class TracedLane(NamedTuple):
     def entrywise(self) -> bool:
         """Whether small arrays are kept as their entries."""
         return self.fresh.entrywise
+
+    @property
+    def abreast(self) -> bool:
+        """Whether, else, a turn runs fast on a CPU with the lanes last."""
+        return self.fresh.abreast and not self.at_once
 
     @property
     def sources(self) -> list[tuple[bool, int]]:
@@ -176,8 +191,12 @@ def _cut(
     turning = levels.operations[CHANGING]
     count, *state = changing
     alive = _alive(turning, state, after, kept)
-    first, after, state = ([atoms[i] for i in alive] for atoms in (first, after, state))
+    first, after = ([atoms[i] for i in alive] for atoms in (first, after))
+    state = [state[i] for i in alive]
     in_turn, in_end = (needed(turning, outputs) for outputs in (after, kept))
+    common = _common(levels, in_turn, count, state, first, after)
+    same = {n for n, level in levels.of.items() if level == SHARED} | {count.number}
+    same |= {v.number for v, is_common in zip(state, common) if is_common}
     return LaneParts(
         (
             list(program.inputs[:shared]),
@@ -190,8 +209,9 @@ def _cut(
         after,
         kept,
         alive,
-        _common(levels, in_turn, count, state, first, after),
+        common,
         entrywise=_few_numbers(in_turn),
+        abreast=suits(in_turn, same),
     )
 
 

@@ -4,7 +4,15 @@ import numpy as np
 import pytest
 from jax import lax
 
-from gdjax.lanewise import evaluate, needed, read, split_leaf, traced
+from gdjax.lanewise import (
+    evaluate,
+    evaluate_abreast,
+    needed,
+    read,
+    split_leaf,
+    suits,
+    traced,
+)
 from gdjax.lanewise.entries import Entries, whole
 
 X = jnp.array([[1.0, -2.0, 0.5], [3.0, 0.25, -1.5]])
@@ -90,6 +98,74 @@ def test_lanes_may_lie_along_the_last_axis_of_every_entry():
     split = Entries.tree_unflatten((2,), list(points))
     found = jax.vmap(run, in_axes=-1, out_axes=-1)(split)
     assert_alike(jnp.stack(jax.tree.leaves(found)), jax.vmap(jax.grad(loss), -1, -1)(points))
+
+
+def abreast(function, axes, *args):
+    """Return what `jax.vmap` returns over the last axes of the arguments, None for those shared."""
+    program, shapes = traced(function, *(x[..., 0] if a else x for a, x in zip(axes, args)))
+
+    def run(*args):
+        found = dict(zip((v.number for v in program.inputs), args))
+        found |= evaluate_abreast(program.operations, found, program.outputs)
+        return [jnp.asarray(read(atom, found)) for atom in program.outputs]
+
+    outputs = jax.vmap(run, axes, -1)(*args)
+    return jax.tree.unflatten(jax.tree.structure(shapes), outputs)
+
+
+def tiles(axes):
+    rng = np.random.default_rng(0)
+    return [
+        jnp.asarray(rng.normal(size=(*x.shape, 5) if axis else x.shape), x.dtype)
+        for axis, x in zip(axes, (X, V))
+    ]
+
+
+OTHERS = {
+    "matrix times its transpose": lambda x, v: x @ x.T,
+    "one product for each row": lambda x, v: jax.vmap(jnp.dot, (0, None))(x, v),
+    "batch axes": lambda x, v: jnp.einsum("ij,ij->i", x, x * v[None]),
+    "contraction of all axes": lambda x, v: jnp.tensordot(x, x, 2) * v,
+    "a long sum": lambda x, v: (x[:, :, None] * jnp.arange(50.0)[None, None]).sum((0, 2)) + v,
+    "a sum of nothing": lambda x, v: x[:, :0].sum(1) + v[0],
+    "a sum in half precision": lambda x, v: x.astype(jnp.bfloat16).sum() + v.astype(jnp.bfloat16),
+    "padded by a value of the lane": lambda x, v: lax.pad(v, v[0], [(1, 2, 0)]),
+}
+
+
+@pytest.mark.parametrize("axes", [(-1, -1), (-1, None), (None, -1)], ids=str)
+@pytest.mark.parametrize(
+    "function", [*FUNCTIONS.values(), *OTHERS.values()], ids=[*FUNCTIONS, *OTHERS]
+)
+def test_abreast_is_the_same_function(function, axes):
+    args = tiles(axes)
+    assert_alike(abreast(function, axes, *args), jax.vmap(function, axes, -1)(*args))
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("axes", [(-1, -1), (-1, None), (None, -1)], ids=str)
+@pytest.mark.parametrize("name", ["matrix times vector", "outer product", "transposed", "padded"])
+def test_its_gradient_is_too_with_the_lanes_last(name, axes):
+    gradient = jax.grad(lambda x, v: jnp.sum(FUNCTIONS[name](x, v) ** 2), (0, 1))
+    args = tiles(axes)
+    assert_alike(abreast(gradient, axes, *args), jax.vmap(gradient, axes, -1)(*args))
+
+
+def test_products_with_what_lanes_share_are_one_and_nothing_is_transposed():
+    def loss(w, x):
+        return jnp.sum(jnp.tanh(x @ w) ** 2)
+
+    x, weights = jnp.ones((6, 3)), jnp.ones((3, 4, 5))
+    program, _ = traced(jax.grad(loss), weights[..., 0], x)
+    assert suits(program.operations, {program.inputs[1].number})
+    run = jax.jit(lambda w, x: abreast(jax.grad(loss), (-1, None), w, x))
+    text = run.lower(weights, x).compile().as_text() or ""
+    assert not any(f" {name}(" in text for name in ("transpose", "reduce", "reduce-window"))
+
+
+def test_products_of_two_matrices_of_a_lane_do_not_suit():
+    program, _ = traced(lambda x: x @ x.T, X)
+    assert not suits(program.operations, set())
 
 
 def test_a_scalar_gradient_is_all_elementwise():

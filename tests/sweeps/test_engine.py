@@ -143,6 +143,27 @@ def test_larger_arrays_beside_small_ones_are_run_too():
     np.testing.assert_allclose(runs.loss[3, 1], single.loss, rtol=1e-4)
 
 
+def test_packed_lanes_of_larger_arrays_end_as_they_do_alone():
+    rng = np.random.default_rng(0)
+    x = jnp.asarray(rng.normal(size=(30, 6)), jnp.float32)
+
+    def loss(w, x):
+        return jnp.mean((x @ w - x[:, :4]) ** 2)
+
+    def lane(start, rate):
+        stop = gdjax.stop.gradient_below(1e-3)
+        return Descent(loss, start, optax.sgd(rate), (x,), stop=stop, max_steps=2000)
+
+    starts = rng.normal(size=(20, 6, 4)).astype(np.float32)
+    runs = gdjax.sweep(lane, start=starts, rate=[0.5, 0.05, 0.01, 1e30])
+    assert np.ptp(runs.steps) > 500
+    for place in np.ndindex(20, 4):
+        single = gdjax.run(runs.descent(*place))
+        assert runs.status[place] == single.status
+        np.testing.assert_allclose(runs.steps[place], single.steps, atol=2)
+        np.testing.assert_allclose(runs.params[place], single.params, atol=1e-4)
+
+
 def test_pad_of_a_fold_stands_for_the_steps_that_were_not_run():
     count = gdjax.record.fold(
         lambda state: jnp.ones(()),
