@@ -11,6 +11,10 @@ import pytest
 
 import gdjax
 from gdjax import Descent, Status
+from gdjax.sweeps.collect import Arrays, whole_outcome
+from gdjax.sweeps.lane_program import lane_program
+from gdjax.sweeps.lanes import checked_lanes
+from gdjax.sweeps.patience import Patience
 
 himmelblau, ackley = gdjax.landscapes.himmelblau, gdjax.landscapes.ackley
 BOX = gdjax.grid(x=(-5, 5, 24), y=(-5, 5, 24))
@@ -92,6 +96,87 @@ def test_diverged_lanes_keep_their_last_finite_point():
     np.testing.assert_array_equal(runs.steps, expected.steps)
     assert np.isfinite(runs.loss).all()
     np.testing.assert_allclose(runs.params, expected.params, rtol=1e-3, atol=1e-3)
+
+
+def test_lanes_that_begin_anew_count_once_as_useful():
+    def lane(start):
+        return Descent(lambda w: jnp.sum(w**4), start, optax.sgd(0.01), max_steps=200)
+
+    starts = np.random.default_rng(0).uniform(1, 40, (300, 2)).astype(np.float32)
+    runs = gdjax.sweep(lane, start=starts, tile=16, block_size=64)
+    assert runs.work.useful == runs.steps.sum()
+
+
+def test_diverging_lanes_with_a_memory_of_their_own_end_as_they_do_alone():
+    record = {"most": gdjax.record.maximum(), "mean": gdjax.record.mean(lambda s: s.params[0])}
+
+    def lane(start):
+        optimizer = optax.sgd(0.003, momentum=0.5)
+        return Descent(lambda w: jnp.sum(w**4), start, optimizer, record=record, max_steps=200)
+
+    starts = np.random.default_rng(1).uniform(0.5, 22, (100, 2)).astype(np.float32)
+    runs = gdjax.sweep(lane, start=starts)
+    expected = alone(lane, runs)
+    assert 10 < (runs.status == Status.DIVERGED).sum() < 100
+    np.testing.assert_array_equal(runs.status, expected.status)
+    np.testing.assert_array_equal(runs.steps, expected.steps)
+    np.testing.assert_allclose(runs.record["most"], expected.record["most"], rtol=1e-3)
+    np.testing.assert_allclose(runs.record["mean"], expected.record["mean"], rtol=1e-3)
+
+
+def test_a_gradient_that_is_not_finite_ends_a_lane_that_its_optimizer_would_go_on_with():
+    def loss(w):  # its slope at 0 is infinite, and the loss is not
+        return jnp.sqrt(jnp.abs(w)) + w
+
+    optimizer = optax.chain(optax.zero_nans(), optax.clip(1.0), optax.sgd(0.5))
+
+    def lane(start):
+        return Descent(loss, start, optimizer, stop=None, max_steps=5)
+
+    runs = gdjax.sweep(lane, start=np.float32([0.5, 3.3, 0.0]))
+    expected = alone(lane, runs)
+    np.testing.assert_array_equal(runs.status, expected.status)
+    np.testing.assert_array_equal(runs.steps, expected.steps)
+    assert runs.status[0] == Status.DIVERGED
+
+
+def test_what_all_lanes_share_of_an_optimizer_is_one_number_a_tile():
+    def lane(start):
+        return Descent(himmelblau, start, optax.adam(0.1), max_steps=500)
+
+    lanes = checked_lanes(lane, {"start": BOX}, None)
+    traced, _ = lane_program(lanes.lane, whole_outcome).traced(lanes.sources, None)
+    assert sum(traced.fresh.common) == 1  # Adam's count
+    assert not any(traced.waiting.common)
+    runs = gdjax.sweep(lane, start=BOX, tile=16, block_size=64)
+    expected = alone(lane, runs)
+    np.testing.assert_array_equal(runs.status, expected.status)
+    assert np.mean(runs.steps == expected.steps) > 0.95
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_an_error_in_one_worker_ends_the_sweep(workers, monkeypatch):
+    def fail(*_):
+        raise RuntimeError("the disk is full")
+
+    monkeypatch.setattr(Arrays, "take_boxes", fail)
+    with pytest.raises(RuntimeError, match="the disk is full"):
+        gdjax.sweep(slow_here_and_there, start=BOX, tile=16, block_size=32, workers=workers)
+
+
+def test_tiles_bear_their_dead_longer_where_a_call_more_would_be_due():
+    patience = Patience()
+    due, not_due = (patience.rounds(one_more, endless=False) for one_more in (False, True))
+    assert due.grace == 0
+    assert not_due.grace > 0
+    assert due.patience == not_due.patience
+
+
+def test_patience_keeps_the_shortest_turn_it_saw():
+    patience = Patience()
+    for seconds in (0.2, 0.1, 0.4):
+        patience.learn(seconds, executed=10**6)
+    assert patience.turn == pytest.approx(1e-7)
 
 
 def test_a_start_that_is_not_finite_is_where_the_lane_ends():
