@@ -37,8 +37,10 @@ def _spread(x: Any, shape: Sequence[int], lanes: int) -> Any:
     return jnp.broadcast_to(array, (*shape, lanes))
 
 
-def _elementwise(operation: Operation, lanes: int, *inputs: Any) -> Sequence[Any]:
+def _elementwise(operation: Operation, lanes: int, *inputs: Any) -> Sequence[Any] | None:
     shape = operation.outputs[0].aval.shape
+    if any(len(a.aval.shape) not in (0, len(shape)) for a in operation.inputs):
+        return None  # a bitcast to another width
     params = dict(operation.params)
     if params.get("sharding") is not None:
         params["sharding"] = None

@@ -25,7 +25,6 @@ ABREAST = 64 if CALLS_EACH_LOOP else 32  # of larger arrays with the lanes last
 TILE_BYTES = 2**24  # of its lanes, beyond which caches do not hold them
 VECTOR = 16  # lanes, of the widest vectors of CPUs
 WHOLE_RUNS = 64
-LONG_TURN = 5e-6  # seconds a lane
 SECONDS_A_BLOCK = 4e-3  # or more, where there are enough lanes for all workers
 SECONDS_A_NUMBER = 2e-11  # that a turn computes, roughly
 TURNS_A_LANE = 20  # at least, mostly
@@ -145,8 +144,8 @@ def _on_cpu(traced: TracedLane, packing: Packings, lanes: int) -> tuple[int, int
     if traced.abreast and few:
         return min(ABREAST, lanes), -1, 2, 2, True
     names = {operation.primitive.name for operation in traced.fresh.operations[2]}
-    long = _seconds_a_turn(traced) > LONG_TURN
-    if not few or (long if CALLS_EACH_LOOP else names & {"while", "dot_general"}):
+    # Lanes of a tile wait for the slowest of their inner loops.
+    if not few or ("while" in names and not CALLS_EACH_LOOP):
         return 1, 0, 1, 1, False
     return MANY_NUMBERS, 0, 1, 1, False
 
