@@ -31,7 +31,7 @@ from gdjax.lanewise import (
 from gdjax.record import Every
 from gdjax.sweeps.axes.concrete import check_concrete
 from gdjax.sweeps.lanes import Lane
-from gdjax.sweeps.turns import Outcome, end, ended, is_running, start, taken_back, turn
+from gdjax.sweeps.turns import Outcome, careful, end, ended, is_running, start, turn
 from gdjax.trees import PyTree
 
 Keep = Callable[[Outcome], PyTree]
@@ -154,9 +154,8 @@ def traced_lane(lane: Lane, keep: Keep, sources: PyTree, key: Any) -> TracedLane
         count, changing = lax.optimization_barrier((count, leaves))
         state = jax.tree.unflatten(structure, changing)
         after = turn(d, base, count, state)
-        careful = after._replace(params=taken_back(count, state, after))
         code, outcome = end(d, base, state)
-        afters = map(jax.tree.leaves, (after, careful))
+        afters = map(jax.tree.leaves, (after, careful(count, state, after, base)))
         return leaves, [count, *changing], *afters, (code, keep(outcome))
 
     number = jax.ShapeDtypeStruct((), jnp.int32)
@@ -165,14 +164,14 @@ def traced_lane(lane: Lane, keep: Keep, sources: PyTree, key: Any) -> TracedLane
     check_concrete("lane: it closes over a traced value", program.constants)
     program, constants = program.opened(MOST_COMPILED_IN)
     outputs = iter(program.outputs)
-    first, marked, after, careful = ([next(outputs) for _ in part] for part in shapes[:4])
+    first, marked, after, after_careful = ([next(outputs) for _ in part] for part in shapes[:4])
     kept = list(outputs)
     changing = [v for v in marked if isinstance(v, Value)]
     program = program.cut(changing)
     # Those that begin have all made no update before.
     shared = len(jax.tree.leaves((constants, sources, key)))
     fresh = _cut(program, shared + 1, changing, first, after, kept)
-    waiting = _cut(program, shared, changing, first, careful, kept)
+    waiting = _cut(program, shared, changing, first, after_careful, kept)
     waiting = waiting._replace(common=[False] * len(waiting.leaves), entrywise=fresh.entrywise)
     return TracedLane(constants, fresh, waiting, shapes[4][1], params, has_histories)
 

@@ -26,7 +26,7 @@ from gdjax.descent.stepping import (
     require_same_types,
 )
 from gdjax.losses import value_and_ascent
-from gdjax.trees import PyTree, strongly_typed
+from gdjax.trees import PyTree, all_finite, strongly_typed
 
 MOST_TURNS = 2**20  # in a round, so that the counts of a tile fit into int32
 STEP = 4  # what an update adds to a code of a lane that ended: its status is below
@@ -113,7 +113,7 @@ def turn(d: Descent, base: jax.Array, count: jax.Array, lane: LaneState) -> Lane
     point = _point(d, lane, base + count)
     first, running = point.step == 0, lane.code == count
     memory, folded = _remembered(d, lane, point, first)
-    finite = finite_state(point)
+    finite = jnp.isfinite(point.loss) & all_finite(point.grad)
     stopped = condition(d).holds(memory, point)
     # Chosen among numbers that all lanes share. All that the turn decides is in this one array,
     # and XLA computes it once.
@@ -140,25 +140,34 @@ def turn(d: Descent, base: jax.Array, count: jax.Array, lane: LaneState) -> Lane
     )
 
 
-def taken_back(count: jax.Array, lane: LaneState, after: LaneState) -> PyTree:
-    """Return the parameters after a turn, those before the last step where it was not finite.
+def careful(count: jax.Array, before: LaneState, after: LaneState, base: jax.Array) -> LaneState:
+    """Return the state after a turn that looks at the parameters too, and takes a step back.
 
-    `turn` leaves a lane at the point that is not finite: to carry the one before costs time.
+    `turn` does neither, to save time: it leaves a lane at a point that is not finite, and since
+    parameters that are not finite stay so, it is at the end of a round that one looks at them.
     """
-    undone = after.code == ended(count - 1, Status.DIVERGED)
-    return _chosen(undone, lane.previous, after.params)
+    undone = ended(count - 1, Status.DIVERGED)
+    bad = (before.code == count) & ~all_finite(before.params)
+    code = lax.optimization_barrier(jnp.where(bad, undone, after.code))
+    is_undone = code == undone
+    return after._replace(
+        code=code,
+        params=_chosen(is_undone, before.previous, after.params),
+        folds=_chosen(is_undone & (base + count > 0), before.folds, after.folds),
+    )
 
 
 def end(d: Descent, base: jax.Array, lane: LaneState) -> tuple[jax.Array, Outcome]:
-    """Return the outcome of a lane, and its code, which sees where a lane that runs has come to."""
+    """Return the outcome of a lane, and its code, undecided where its point is not finite."""
     point = _point(d, lane, steps(base, lane.code))
     point = point._replace(status=status_of(lane.code).astype(jnp.int8))
     recorded = [
         fold.finish(fold.pad(memory, point, point.limit - point.step))
         for fold, memory in zip(folds(d), lane.folds)
     ]
-    failed = is_running(lane.code) & ~finite_state(point)
-    code = jnp.where(failed, ended(lane.code - 1, Status.DIVERGED), lane.code)
+    finite = all_finite(lane.params) & (~is_running(lane.code) | finite_state(point))
+    suspect = ~finite & (point.status != Status.DIVERGED)
+    code = jnp.where(suspect, ended(0, Status.DIVERGED), lane.code)
     return code, Outcome(
         params=lane.params,
         loss=point.loss,

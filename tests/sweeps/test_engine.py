@@ -140,6 +140,26 @@ def test_a_gradient_that_is_not_finite_ends_a_lane_that_its_optimizer_would_go_o
     assert runs.status[0] == Status.DIVERGED
 
 
+def test_parameters_that_the_loss_does_not_see_diverge_at_the_step_at_which_they_do_alone():
+    def loss(params):  # the hidden one has a slope, and leaves the loss finite at infinity
+        return params["seen"] ** 2 + jnp.tanh(jnp.abs(params["hidden"]) * 1e-30)
+
+    def lane(start):
+        optimizer = optax.chain(optax.scale(-1.0), optax.stateless(grow))
+        params = {"seen": start, "hidden": start}
+        return Descent(loss, params, optimizer, stop=None, max_steps=60)
+
+    def grow(updates, params):
+        return {"seen": 0.1 * updates["seen"], "hidden": 10 * params["hidden"]}
+
+    runs = gdjax.sweep(lane, start=np.float32([1.0, 1e10, 1e-30, 0.0]))
+    expected = alone(lane, runs)
+    np.testing.assert_array_equal(runs.status, expected.status)
+    np.testing.assert_array_equal(runs.steps, expected.steps)
+    assert runs.status.tolist() == [Status.DIVERGED] * 2 + [Status.STEP_LIMIT] * 2
+    assert np.isfinite(runs.params["hidden"]).all()
+
+
 def test_what_all_lanes_share_of_an_optimizer_is_one_number_a_tile():
     def lane(start):
         return Descent(himmelblau, start, optax.adam(0.1), max_steps=500)
