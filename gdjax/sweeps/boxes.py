@@ -72,6 +72,8 @@ class Blocks(NamedTuple):
 
     def runs(self, boxes: Boxes) -> list[tuple[int, int]]:
         """Return the boxes in runs [first, end) that lie side by side and fill their room."""
+        if len(boxes.offset) == 1:
+            return [(0, 1)]
         steps = np.diff(boxes.offset, axis=0)
         filled = (boxes.lanes == self.lanes_a_box)[:-1]
         alike = (boxes.sides[1:] == boxes.sides[:-1]).all(1)
@@ -101,6 +103,8 @@ class Blocks(NamedTuple):
 
     def place(self, positions: np.ndarray, boxes: Boxes) -> np.ndarray:
         """Return where lanes at positions [n] of a block are, int32 [dims, n]."""
+        if not len(positions):
+            return np.zeros((len(self.shape), 0), np.int32)
         number, within = np.divmod(positions, self.lanes_a_box)
         offset, sides = boxes.offset[number].T, boxes.sides[number].T
         return np.stack(_place(offset, sides, within, self.slow, np.divmod)).astype(np.int32)

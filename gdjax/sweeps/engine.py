@@ -211,7 +211,7 @@ def _collected(sweep: Sweep, block: Boxes | Waiting, done: Done, seconds: float)
         count = int(block.lanes.sum())
         _collect_fresh(sweep, block, living, done)
         place, base = sweep.blocks.place(living, block), 0
-        state = packing.waiting(done, living)
+        state = packing.waiting(done, living) if len(living) else []
     updates = np.maximum(code[living], 0)  # what is undecided begins anew
     turns, useful, _ = done.counts.sum(axis=0, dtype=np.int64).tolist()
     return Round(
