@@ -170,10 +170,13 @@ def run_block(
         open_lanes = _count(is_running(state[0]) | again)
         counts = jnp.stack([turns, jnp.sum(useful, dtype=jnp.int32), open_lanes])
         state = [
-            jnp.broadcast_to(leaf, (width, *leaf.shape)) if common else leaf
+            jax.tree.map(for_each_lane, leaf) if common else leaf
             for leaf, common in zip(state, parts.common)
         ]
         return kept, state, counts, grace - borne
+
+    def for_each_lane(common: Any) -> Any:
+        return jnp.repeat(jnp.expand_dims(common, axis), width, axis)
 
     def turned(step: Any, state: list, count: Any, grace: Any) -> tuple[list, Any, Any]:
         def unfinished(carry: tuple) -> Any:

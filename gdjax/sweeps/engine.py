@@ -88,7 +88,7 @@ class Schedule:
         """Take the sweep, how many work on it, and what shows how far they are."""
         self.sweep, self.workers, self.bar = sweep, workers, bar
         self.fresh, self.pool = sweep.blocks.each(), Pool(sweep.packing.state)
-        self.patience = Patience()
+        self.patience = Patience(sweep.layout.tile)
         self.last: list[Waiting] = []
         self.under_way = 0
         self.work = Work(0, 0)

@@ -17,8 +17,9 @@ class Patience:
     Leaving costs about as much as it saves, so that neither is ever much more than the other.
     """
 
-    def __init__(self) -> None:
-        """Begin with what suits a loss of a few numbers."""
+    def __init__(self, tile: int) -> None:
+        """Take the lanes of a tile, and begin with what suits a loss of a few numbers."""
+        self.turns = min(MOST_TURNS, ENDLESS // tile)
         self.turn, self.learned = 1e-9, False  # seconds a lane
 
     def learn(self, seconds: float, executed: int) -> None:
@@ -37,4 +38,4 @@ class Patience:
         """
         grace = ENDLESS if endless else CALLING / self.turn if one_more else 0
         patience = min(max(REPACKING / self.turn, LEAST), MOST)
-        return Rounds(np.int32(MOST_TURNS), np.int32(min(grace, ENDLESS)), np.int32(patience))
+        return Rounds(np.int32(self.turns), np.int32(min(grace, ENDLESS)), np.int32(patience))

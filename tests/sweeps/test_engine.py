@@ -11,10 +11,12 @@ import pytest
 
 import gdjax
 from gdjax import Descent, Status
+from gdjax.sweeps import patience
 from gdjax.sweeps.collect import Arrays, whole_outcome
 from gdjax.sweeps.lane_program import lane_program
 from gdjax.sweeps.lanes import checked_lanes
 from gdjax.sweeps.patience import Patience
+from gdjax.sweeps.pool import Pool
 
 himmelblau, ackley = gdjax.landscapes.himmelblau, gdjax.landscapes.ackley
 BOX = gdjax.grid(x=(-5, 5, 24), y=(-5, 5, 24))
@@ -36,9 +38,38 @@ def alone(lane, runs):
     return jax.tree.map(lambda *x: np.stack(x).reshape(*runs.shape, *np.shape(x[0])), *results)
 
 
+@pytest.fixture(autouse=True, scope="module")
+def impatient():
+    """Leave tiles as soon as lanes of them have ended: so few lanes would not be worth it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(patience, "CALLING", 0.0)
+        patch.setattr(patience, "REPACKING", 0.0)
+        yield
+
+
+@pytest.fixture
+def waited(monkeypatch):
+    """Return a list of how many lanes had to wait, call by call."""
+    lanes, take = [], Pool.taken
+
+    def counted(pool, *args):
+        waiting = take(pool, *args)
+        lanes.append(int(waiting.count))
+        return waiting
+
+    monkeypatch.setattr(Pool, "taken", counted)
+    return lanes
+
+
 @pytest.fixture(scope="module")
 def packed():
     return gdjax.sweep(slow_here_and_there, start=BOX, tile=32, block_size=64)
+
+
+def test_lanes_wait_and_go_on_several_times(packed, waited):
+    again = gdjax.sweep(slow_here_and_there, start=BOX, tile=32, block_size=64)
+    assert len(waited) > 3
+    np.testing.assert_array_equal(again.steps, packed.steps)
 
 
 def test_packed_lanes_end_as_they_do_alone(packed):
@@ -174,6 +205,26 @@ def test_what_all_lanes_share_of_an_optimizer_is_one_number_a_tile():
     assert np.mean(runs.steps == expected.steps) > 0.95
 
 
+@pytest.mark.parametrize("size", [3, 40])
+def test_arrays_that_all_lanes_share_go_on_with_those_that_wait(size, waited):
+    scales = 1 + jnp.arange(size) / size
+
+    def later(updates, state, params=None):  # ever smaller steps, of each parameter its own
+        return jax.tree.map(lambda u: -0.1 * u / state, updates), state + scales
+
+    optimizer = optax.GradientTransformation(lambda params: scales, later)
+
+    def lane(start):
+        stop = gdjax.stop.gradient_below(0.05)
+        return Descent(lambda w: jnp.sum(w**2), start, optimizer, stop=stop, max_steps=3000)
+
+    far = np.random.default_rng(0).permutation(np.geomspace(0.03, 3, 48))
+    starts = np.outer(far, np.ones(size)).astype(np.float32)
+    runs = gdjax.sweep(lane, start=starts, tile=4, block_size=8)
+    assert waited
+    np.testing.assert_allclose(runs.steps, alone(lane, runs).steps, atol=1)
+
+
 @pytest.mark.parametrize("workers", [1, 3])
 def test_an_error_in_one_worker_ends_the_sweep(workers, monkeypatch):
     def fail(*_):
@@ -184,19 +235,20 @@ def test_an_error_in_one_worker_ends_the_sweep(workers, monkeypatch):
         gdjax.sweep(slow_here_and_there, start=BOX, tile=16, block_size=32, workers=workers)
 
 
-def test_tiles_bear_their_dead_longer_where_a_call_more_would_be_due():
-    patience = Patience()
-    due, not_due = (patience.rounds(one_more, endless=False) for one_more in (False, True))
+def test_tiles_bear_their_dead_longer_where_a_call_more_would_be_due(monkeypatch):
+    monkeypatch.setattr(patience, "CALLING", 1e-3)
+    rounds = Patience(tile=128).rounds
+    due, not_due = (rounds(one_more, endless=False) for one_more in (False, True))
     assert due.grace == 0
     assert not_due.grace > 0
     assert due.patience == not_due.patience
 
 
 def test_patience_keeps_the_shortest_turn_it_saw():
-    patience = Patience()
+    learning = Patience(tile=128)
     for seconds in (0.2, 0.1, 0.4):
-        patience.learn(seconds, executed=10**6)
-    assert patience.turn == pytest.approx(1e-7)
+        learning.learn(seconds, executed=10**6)
+    assert learning.turn == pytest.approx(1e-7)
 
 
 def test_a_start_that_is_not_finite_is_where_the_lane_ends():
