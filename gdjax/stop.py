@@ -45,6 +45,10 @@ class Condition:
         """Return whether to stop here, a boolean scalar."""
         raise NotImplementedError
 
+    def holds_alone(self, memory: PyTree, point: Point) -> jax.Array:
+        """Return the same, in the way that is the quickest outside `vmap`."""
+        return self.holds(memory, point)
+
     def __and__(self, other: "Condition") -> "Condition":
         return _Both(self, _as_condition(other))
 
@@ -75,10 +79,12 @@ class _GradientBelow(Condition):
     norm: str = field(metadata={"static": True})
 
     def holds(self, memory: PyTree, point: Point) -> jax.Array:
-        tol = _resolved(self.tol, point)
+        return NORMS[self.norm](point.grad) <= _resolved(self.tol, point)
+
+    def holds_alone(self, memory: PyTree, point: Point) -> jax.Array:
         if self.norm == "max":
-            return is_max_at_most(point.grad, tol)
-        return NORMS[self.norm](point.grad) <= tol
+            return is_max_at_most(point.grad, _resolved(self.tol, point))
+        return self.holds(memory, point)
 
 
 def gradient_below(tol: Scalar | None = None, norm: str = "max") -> Condition:
@@ -244,6 +250,10 @@ class _Both(Condition):
         left, right = memory
         return self.left.holds(left, point) & self.right.holds(right, point)
 
+    def holds_alone(self, memory: PyTree, point: Point) -> jax.Array:
+        left, right = memory
+        return self.left.holds_alone(left, point) & self.right.holds_alone(right, point)
+
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True, eq=False)
@@ -251,3 +261,7 @@ class _Either(_Both):
     def holds(self, memory: PyTree, point: Point) -> jax.Array:
         left, right = memory
         return self.left.holds(left, point) | self.right.holds(right, point)
+
+    def holds_alone(self, memory: PyTree, point: Point) -> jax.Array:
+        left, right = memory
+        return self.left.holds_alone(left, point) | self.right.holds_alone(right, point)

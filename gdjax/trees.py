@@ -145,12 +145,11 @@ def is_max_at_most(tree: PyTree, bound: Any) -> jax.Array:
     margin = 2.0 * count * math.exp(min(float(count * limits.eps), 100.0))
     least = float(limits.tiny) ** 0.5
     height = jnp.maximum(jnp.asarray(bound, total.dtype), least)
-    quick = lax.cond(
+    return lax.cond(
         total > margin * height * height,
         lambda: jnp.zeros((), bool),
         lambda: max_abs(tree) <= bound,
     )
-    return alone_or_in_lanes(quick, max_abs(tree) <= bound)
 
 
 @custom_vmap

@@ -86,7 +86,10 @@ def _moved(
 
 
 def _holds(d: Descent, state: State) -> jax.Array:
-    return condition(d).holds(state.stop_memory, state)
+    stop, memory = condition(d), state.stop_memory
+    if size(d.params) <= FEW:
+        return stop.holds(memory, state)
+    return alone_or_in_lanes(stop.holds_alone(memory, state), stop.holds(memory, state))
 
 
 def _finite(state: State, thorough: jax.Array) -> jax.Array:

@@ -102,7 +102,7 @@ def compiler_options(traced: TracedLane, layout: Layout, device: Device) -> dict
     if traced.entrywise:
         # It cuts long sums into short ones. Here nothing is summed but the lanes that run.
         options["xla_disable_hlo_passes"] = "tree_reduction_rewriter"
-        # Else it copies what two kernels read. Later it makes no difference.
+        # Else it copies what two kernels read. From jax 0.12 on it takes minutes to compile so.
         options["xla_cpu_copy_insertion_use_region_analysis"] = CALLS_EACH_LOOP
     elif layout.abreast and CALLS_EACH_LOOP:
         # XLA would drop the barriers before it decides what to compute again.
