@@ -80,7 +80,13 @@ class Packings(NamedTuple):
     left: Packing  # of one that began, what is not kept of its state
     order: list[tuple[bool, int]]  # where each leaf of `state` is: whether in `kept`, and which
 
-    def waiting(self, done: "Done", lanes: np.ndarray) -> list[np.ndarray]:
+    def done(self, layout: Layout, *, fresh: bool) -> Done:
+        """Return the shapes and dtypes of what a block returns."""
+        state = self.left if fresh else self.state
+        counts = jax.ShapeDtypeStruct((layout.tiles, 3), jnp.int32)
+        return Done(self.kept.shapes(layout.lanes), state.shapes(layout.lanes), counts)
+
+    def waiting(self, done: Done, lanes: np.ndarray) -> list[np.ndarray]:
         """Return the packed state of lanes that began and go on."""
         kept = self.kept.taken(done.kept, lanes)
         left = self.left.taken(done.state, lanes)
@@ -113,6 +119,7 @@ def run_block(
     traced: TracedLane,
     layout: Layout,
     packing: Packings,
+    room: Done,
     sources: PyTree,
     key: Any,
     strides: Any,
@@ -120,7 +127,7 @@ def run_block(
     tiles: Any,
     rounds: Rounds,
 ) -> Done:
-    """Return how the lanes of a block stand after a round; to be compiled.
+    """Return how the lanes of a block stand after a round, written into `room`; to be compiled.
 
     The first `tiles` tiles are run. `strides`, int32 [dims], make a lane's number of its place.
     """
@@ -212,12 +219,7 @@ def run_block(
         )
         return written, grace
 
-    nothing = Done(
-        _zeros(packing.kept.shapes(layout.lanes)),
-        _zeros(stored.shapes(layout.lanes)),
-        jnp.zeros((layout.tiles, 3), jnp.int32),
-    )
-    return lax.fori_loop(none, tiles, write_tile, (nothing, rounds.grace))[0]
+    return lax.fori_loop(none, tiles, write_tile, (room, rounds.grace))[0]
 
 
 def _several(step: Any, unrolled: int, turns: Any, i: Any, state: list) -> list:
@@ -250,7 +252,3 @@ def _in_line(layout: Layout, waiting: Waiting, tile: Any) -> tuple[list[Any], An
     place = lax.dynamic_slice_in_dim(waiting.place, first, width, 1)
     base = lax.dynamic_slice_in_dim(waiting.base, first, width)
     return list(place), base, jnp.minimum(waiting.count - first, width)
-
-
-def _zeros(shapes: list[Any]) -> list[Any]:
-    return [jnp.zeros(leaf.shape, leaf.dtype) for leaf in shapes]

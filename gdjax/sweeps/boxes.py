@@ -4,7 +4,7 @@ Neighbours end at nearly the same time, so a tile holds a compact patch of them:
 as a patch in all dimensions but one, along which its tiles follow each other.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from math import prod
 from typing import Any, NamedTuple
 
@@ -72,34 +72,41 @@ class Blocks(NamedTuple):
 
     def runs(self, boxes: Boxes) -> list[tuple[int, int]]:
         """Return the boxes in runs [first, end) that lie side by side and fill their room."""
-        if len(boxes.offset) == 1:
-            return [(0, 1)]
-        steps = np.diff(boxes.offset, axis=0)
-        filled = (boxes.lanes == self.lanes_a_box)[:-1]
-        alike = (boxes.sides[1:] == boxes.sides[:-1]).all(1)
-        beside = (np.count_nonzero(steps, axis=1) == 1) & (steps[:, self.slow] == 0)
-        beside &= (steps >= 0).all(1)
-        breaks = np.flatnonzero(~(filled & alike & beside)) + 1
-        return list(zip([0, *breaks.tolist()], [*breaks.tolist(), len(boxes.offset)]))
+        # Of so few numbers, Python makes less work than numpy.
+        offsets, sides = boxes.offset.tolist(), boxes.sides.tolist()
+        breaks = [
+            i
+            for i in range(1, len(offsets))
+            if sides[i] != sides[i - 1]
+            or prod(sides[i]) != self.lanes_a_box
+            or not self._beside(offsets[i - 1], offsets[i])
+        ]
+        return list(zip([0, *breaks], [*breaks, len(offsets)]))
 
-    def put(self, view: np.ndarray, run: Boxes, values: np.ndarray) -> None:
-        """Write what the lanes of a run of boxes have [count, ...] to their places in a view.
+    def _beside(self, first: list[int], second: list[int]) -> bool:
+        moved = [i for i, (a, b) in enumerate(zip(first, second)) if a != b]
+        return len(moved) == 1 and moved[0] != self.slow and second[moved[0]] > first[moved[0]]
 
-        The view is an array [*shape, ...] of the whole sweep.
+    def put(self, views: Sequence[np.ndarray], run: Boxes, leaves: Sequence[np.ndarray]) -> None:
+        """Write what the lanes of a run of boxes have [count, ...] to their places in views.
+
+        Each view is an array [*shape, ...] of the whole sweep.
         """
-        sides = run.sides[0].tolist()
-        along = int(np.argmax(run.offset[-1] - run.offset[0]))
-        corners = run.offset[0].tolist(), (run.offset[-1] + run.sides[-1]).tolist()
-        part = view[tuple(map(slice, *corners))]
-        count, dims = len(run.offset), len(sides)
+        sides, dims, count = run.sides[0].tolist(), len(self.shape), len(run.offset)
+        low, high = run.offset[0].tolist(), run.offset[-1].tolist()
+        along = max(range(dims), key=lambda i: high[i] - low[i])
+        corners = low, (run.offset[-1] + run.sides[-1]).tolist()
+        part = tuple(map(slice, *corners))
         others = [i for i in range(dims) if i != self.slow]
-        values = values.reshape(
-            count, sides[self.slow], *(sides[i] for i in others), *values.shape[1:]
-        )
+        in_order = [count, sides[self.slow], *(sides[i] for i in others)]
         order = [1 if i == self.slow else 2 + others.index(i) for i in range(dims)]
         order.insert(along, 0)
-        split = [*sides[:along], count, *sides[along:], *values.shape[1 + dims :]]
-        part.reshape(split)[...] = values.transpose(*order, *range(dims + 1, values.ndim))
+        split = [*sides[:along], count, *sides[along:]]
+        for view, leaf in zip(views, leaves):
+            own = view.shape[dims:]
+            values = leaf.reshape(*in_order, *own)
+            values = values.transpose(*order, *range(dims + 1, values.ndim))
+            view[part].reshape(*split, *own)[...] = values
 
     def place(self, positions: np.ndarray, boxes: Boxes) -> np.ndarray:
         """Return where lanes at positions [n] of a block are, int32 [dims, n]."""

@@ -1,5 +1,6 @@
 """Where the outcomes of lanes go."""
 
+from math import prod
 from typing import Protocol
 
 import jax
@@ -37,18 +38,17 @@ class Arrays:
         self, shape: tuple[int, ...], traced: TracedLane, packing: Packing, store: Store | None
     ) -> None:
         """Take the shape of the sweep, the lane, how it is packed, and where to store."""
-        tree = jax.tree.map(
-            lambda leaf: jax.ShapeDtypeStruct((*shape, *leaf.shape), leaf.dtype), traced.kept_shapes
-        )
-        self.tree = _together(tree) if store is None else store.arrays(tree)
-        leaves = jax.tree.leaves(self.tree)
-        self.views = [v for leaf in leaves for v in _views(leaf, shape, traced.entrywise)]
+        self.tree = (_together if store is None else store.arrays)(traced.kept_shapes, shape)
+        self.views = [
+            view
+            for whole, own in zip(*map(jax.tree.leaves, (self.tree, traced.kept_shapes)))
+            for view in _views(whole, own, traced.entrywise)
+        ]
         self.packing, self.store = packing, store
 
     def take_boxes(self, blocks: Blocks, run: Boxes, arrays: list[np.ndarray]) -> None:
         """Take all lanes of a run of boxes, as they are packed, in their order."""
-        for view, leaf in zip(self.views, self.packing.leaves_of(arrays)):
-            blocks.put(view, run, leaf)
+        blocks.put(self.views, run, self.packing.leaves_of(arrays))
         if self.store is not None:
             self.store.written(sum(array.nbytes for array in arrays))
 
@@ -64,23 +64,24 @@ class Arrays:
                 self.store.release()
 
 
-def _views(leaf: np.ndarray, shape: tuple[int, ...], entrywise: bool) -> list[np.ndarray]:
-    """Return a leaf as it is packed: a small one entry by entry."""
-    own = jax.ShapeDtypeStruct(leaf.shape[len(shape) :], leaf.dtype)
+def _views(whole: np.ndarray, own: jax.ShapeDtypeStruct, entrywise: bool) -> list[np.ndarray]:
+    """Return the leaf of all lanes as that of one is packed: a small one entry by entry."""
     if not entrywise or not own.shape or not is_small(own):
-        return [leaf]
-    return [leaf[(..., *index)] for index in np.ndindex(own.shape)]
+        return [whole]
+    return [whole[(..., *index)] for index in np.ndindex(own.shape)]
 
 
-def _together(tree: PyTree) -> PyTree:
-    """Return numpy arrays of these shapes, a few MB in one piece: the system gives it in one go."""
+def _together(tree: PyTree, shape: tuple[int, ...]) -> PyTree:
+    """Return numpy arrays [*shape, ...], a few MB in one piece: the system gives it in one go."""
     leaves, structure = jax.tree.flatten(tree)
-    ends = np.cumsum([-(-leaf.size * leaf.dtype.itemsize // 64) * 64 for leaf in leaves])
+    lanes, ends = prod(shape), [0]
+    for leaf in leaves:
+        ends.append(ends[-1] + -(-lanes * leaf.size * leaf.dtype.itemsize // 64) * 64)
     if ends[-1] > MOST_BYTES_TOGETHER:
-        return jax.tree.map(lambda leaf: np.empty(leaf.shape, leaf.dtype), tree)
+        return jax.tree.map(lambda leaf: np.empty((*shape, *leaf.shape), leaf.dtype), tree)
     memory = np.empty(ends[-1], np.uint8)
     arrays = [
-        np.ndarray(leaf.shape, leaf.dtype, memory, offset)
-        for leaf, offset in zip(leaves, (0, *ends.tolist()))
+        np.ndarray((*shape, *leaf.shape), leaf.dtype, memory, first)
+        for leaf, first in zip(leaves, ends)
     ]
     return jax.tree.unflatten(structure, arrays)

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from math import prod
 from threading import Condition, Lock
 from time import perf_counter
 from typing import Any, NamedTuple
@@ -13,7 +14,7 @@ import numpy as np
 from gdjax.sweeps.block import Done, Fresh, Layout, Packings, Rounds, Waiting
 from gdjax.sweeps.boxes import Blocks, Boxes
 from gdjax.sweeps.collect import Arrays, Collector
-from gdjax.sweeps.lane_program import LaneProgram
+from gdjax.sweeps.lane_program import BlockProgram, LaneProgram
 from gdjax.sweeps.patience import Patience
 from gdjax.sweeps.pool import Living, Pool
 from gdjax.sweeps.progress import Bar
@@ -49,26 +50,36 @@ class Slot:
 
     def __init__(self, sweep: Sweep, device: Any) -> None:
         """Put the sources of a sweep on the device."""
-        lengths = np.array(sweep.blocks.shape, np.int64)
-        strides = np.append(np.cumprod(lengths[:0:-1])[::-1], 1).astype(np.int32)
-        self.sweep = sweep
+        shape = sweep.blocks.shape
+        strides = np.array([prod(shape[i + 1 :]) for i in range(len(shape))], np.int32)
+        self.sweep, self.device = sweep, device
         self.shared = (*jax.device_put((sweep.sources, sweep.key), device), strides)
-        self.programs: dict[type, Any] = {}
+        self.programs: dict[type, BlockProgram] = {}
         self.lock = Lock()
 
-    def run(self, block: Boxes | Waiting, tiles: int, rounds: Rounds) -> tuple[Done, float]:
-        """Return what a block returns, in numpy arrays, and in how many seconds."""
+    def run(self, block: Boxes | Waiting, rounds: Rounds) -> "Round":
+        """Run a block for a round, and give what has ended to the collector."""
+        tiles = _tiles(self.sweep, block)
         args = *self.shared, _argument(self.sweep, block), np.int32(tiles), rounds
         program = self._program(type(block), args)
         began = perf_counter()
         done = jax.block_until_ready(program(*args))
-        return jax.tree.map(np.asarray, done), perf_counter() - began
+        seconds = perf_counter() - began
+        result = _collected(self.sweep, block, tiles, jax.tree.map(np.asarray, done), seconds)
+        program.give_back(done)
+        return result
 
-    def _program(self, kind: type, args: tuple) -> Any:
+    def rest(self) -> None:
+        """Keep no more than little memory."""
+        for program in self.programs.values():
+            program.rest()
+
+    def _program(self, kind: type, args: tuple) -> BlockProgram:
         with self.lock:
             if kind not in self.programs:
-                sweep = self.sweep
-                self.programs[kind] = sweep.program.compiled(sweep.layout, sweep.options, args)
+                compiled = self.sweep.program.compiled
+                layout, options = self.sweep.layout, self.sweep.options
+                self.programs[kind] = compiled(layout, options, self.device, args)
             return self.programs[kind]
 
 
@@ -144,9 +155,7 @@ def run_lanes(sweep: Sweep, devices: list[Any], workers: int, bar: Bar) -> Work:
     def work(slot: Slot) -> None:
         try:
             while taken := schedule.take():
-                block, rounds = taken
-                done, seconds = slot.run(block, _tiles(sweep, block), rounds)
-                schedule.add(_collected(sweep, block, done, seconds))
+                schedule.add(slot.run(*taken))
         except BaseException:
             schedule.stop()
             raise
@@ -156,14 +165,14 @@ def run_lanes(sweep: Sweep, devices: list[Any], workers: int, bar: Bar) -> Work:
         with jax.enable_x64(x64):
             work(slot)
 
-    if len(slots) == 1 or sweep.blocks.blocks == 1:
+    others = slots[1:] if sweep.blocks.blocks > 1 else []
+    with ThreadPoolExecutor(len(slots)) as threads:  # which are started when they are needed
+        futures = [threads.submit(work_apart, slot) for slot in others]
         work(slots[0])
-        return schedule.work
-    with ThreadPoolExecutor(len(slots) - 1) as threads:
-        others = [threads.submit(work_apart, slot) for slot in slots[1:]]
-        work(slots[0])
-    for other in others:
-        other.result()
+    for future in futures:
+        future.result()
+    for slot in slots:
+        slot.rest()
     return schedule.work
 
 
@@ -192,9 +201,10 @@ def _argument(sweep: Sweep, block: Boxes | Waiting) -> Fresh | Waiting:
     return Fresh(offset, sides, lanes, np.int32(sweep.blocks.tiles_a_box))
 
 
-def _collected(sweep: Sweep, block: Boxes | Waiting, done: Done, seconds: float) -> Round:
+def _collected(
+    sweep: Sweep, block: Boxes | Waiting, tiles: int, done: Done, seconds: float
+) -> Round:
     """Give what has ended to the collector, and return what goes on."""
-    tiles = _tiles(sweep, block)
     packing = sweep.packing
     if isinstance(block, Waiting):
         code = packing.state.leaves_of(done.state)[0]
@@ -213,7 +223,7 @@ def _collected(sweep: Sweep, block: Boxes | Waiting, done: Done, seconds: float)
         place, base = sweep.blocks.place(living, block), 0
         state = packing.waiting(done, living) if len(living) else []
     updates = np.maximum(code[living], 0)  # what is undecided begins anew
-    turns, useful, _ = done.counts.sum(axis=0, dtype=np.int64).tolist()
+    turns, useful, _ = done.counts[:tiles].sum(axis=0, dtype=np.int64).tolist()
     return Round(
         count - len(living),
         Work(useful, turns * sweep.layout.tile),

@@ -113,24 +113,12 @@ def compiler_options(traced: TracedLane, layout: Layout, device: Device) -> dict
 def lanes_of_a_block(layout: Layout, traced: TracedLane, lanes: int, workers: int) -> int:
     """Return how many lanes a block gets: each worth its call, and as many for each worker."""
     tiles = -(-lanes // layout.tile)
-    worth = SECONDS_A_BLOCK / (TURNS_A_LANE * _seconds_a_turn(traced) * layout.tile)
+    worth = SECONDS_A_BLOCK / (TURNS_A_LANE * SECONDS_A_NUMBER * traced.work * layout.tile)
     for blocks in range(BLOCKS_A_WORKER * workers, workers, -workers):
         each = -(-tiles // blocks)
         if worth <= each <= layout.tiles and each * blocks <= EVEN * tiles:
             return each * layout.tile
     return min(-(-tiles // workers), layout.tiles) * layout.tile
-
-
-def _seconds_a_turn(traced: TracedLane) -> float:
-    """Return roughly how long a turn of a lane takes, by the size of what it computes."""
-    work = 0
-    for operation in traced.fresh.operations[0 if traced.at_once else 2]:
-        size = sum(prod(v.aval.shape) for v in operation.outputs)
-        if operation.primitive.name == "dot_general":
-            (contracted, _), _ = operation.params["dimension_numbers"]
-            size *= prod(operation.inputs[0].aval.shape[i] for i in contracted)
-        work += size
-    return SECONDS_A_NUMBER * max(work, 1)
 
 
 def _on_cpu(traced: TracedLane, packing: Packings, lanes: int) -> tuple[int, int, int, int, bool]:

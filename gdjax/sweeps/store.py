@@ -23,8 +23,8 @@ class Store:
         self.bytes_mapped = 0
         self.lock = Lock()
 
-    def arrays(self, tree: PyTree) -> PyTree:
-        """Return arrays of these shapes and dtypes, mapped from new files.
+    def arrays(self, tree: PyTree, shape: tuple[int, ...]) -> PyTree:
+        """Return an array [*shape, ...] for each of these leaves, mapped from new files.
 
         Raises:
           FileExistsError: one of the files is there already.
@@ -34,10 +34,12 @@ class Store:
         for file in jax.tree.leaves(files):
             if file.exists():
                 raise FileExistsError(f"store: {file} exists already; choose another directory")
-        return jax.tree.map(self._array, files, tree)
+        return jax.tree.map(
+            lambda file, leaf: self._array(file, leaf.dtype, (*shape, *leaf.shape)), files, tree
+        )
 
-    def _array(self, file: Path, leaf: jax.ShapeDtypeStruct) -> np.memmap:
-        array = np.lib.format.open_memmap(file, "w+", leaf.dtype, leaf.shape)
+    def _array(self, file: Path, dtype: np.dtype, shape: tuple[int, ...]) -> np.memmap:
+        array = np.lib.format.open_memmap(file, "w+", dtype, shape)
         self.maps.append(array)
         return array
 

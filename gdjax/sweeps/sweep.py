@@ -5,7 +5,6 @@ from os import PathLike
 from typing import Any, Literal
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from gdjax.descent import Descent
@@ -110,10 +109,11 @@ def sweep(
     """
     check_concrete("key: got a traced value", key)
     lanes = checked_lanes(lane, axes, None if key is None else typed_key("key", key))
-    check_concrete("lane: sweep is called inside jit", jnp.zeros(()))
+    on = checked_devices(devices)
+    sources, own_key = jax.device_put((lanes.sources, lanes.key), on[0])
+    check_concrete("lane: sweep is called inside jit", sources)
     reducers = None if reduce is None else checked_reducers(reduce)
     keep = whole_outcome if reducers is None else reducers
-    on = checked_devices(devices)
     program = lane_program(lanes.lane, keep)
     traced, packing = _traced(program, lanes)
     layout = block_layout(tile, block_size, traced, packing, lanes.shape, on[0])
@@ -126,7 +126,7 @@ def sweep(
     each = lanes_of_a_block(layout, traced, lanes.count, at_once * len(on))
     cut = blocks(lanes.shape, layout.tile, each)
     options = compiler_options(traced, layout, on[0])
-    request = Sweep(program, lanes.sources, lanes.key, cut, layout, options, packing, collector)
+    request = Sweep(program, sources, own_key, cut, layout, options, packing, collector)
     with progress_bar(lanes.count, progress) as bar:
         work = run_lanes(request, on, at_once, bar)
     if isinstance(collector, Reduced):

@@ -104,6 +104,7 @@ class TracedLane(NamedTuple):
     kept_shapes: PyTree
     params: int  # leaves
     at_once: bool  # whether the first turn runs a lane to its end
+    work: int  # numbers that a turn computes, or adds up
 
     @property
     def entrywise(self) -> bool:
@@ -173,7 +174,8 @@ def traced_lane(lane: Lane, keep: Keep, sources: PyTree, key: Any) -> TracedLane
     fresh = _cut(program, shared + 1, changing, first, after, kept)
     waiting = _cut(program, shared, changing, first, after_careful, kept)
     waiting = waiting._replace(common=[False] * len(waiting.leaves), entrywise=fresh.entrywise)
-    return TracedLane(constants, fresh, waiting, shapes[4][1], params, has_histories)
+    work = _work(fresh.operations[SHARED if has_histories else CHANGING])
+    return TracedLane(constants, fresh, waiting, shapes[4][1], params, has_histories, work)
 
 
 def _cut(
@@ -258,6 +260,17 @@ def _few_numbers(operations: Sequence[Operation]) -> bool:
     """Return whether a turn computes so few numbers that each may have a loop of its own."""
     avals = [v.aval for operation in operations for v in operation.outputs]
     return all(map(is_small, avals)) and sum(prod(aval.shape) for aval in avals) <= MOST_NUMBERS
+
+
+def _work(operations: Sequence[Operation]) -> int:
+    work = 1
+    for operation in operations:
+        size = sum(prod(v.aval.shape) for v in operation.outputs)
+        if operation.primitive.name == "dot_general":
+            (contracted, _), _ = operation.params["dimension_numbers"]
+            size *= prod(operation.inputs[0].aval.shape[i] for i in contracted)
+        work += size
+    return work
 
 
 def _alive(

@@ -42,7 +42,7 @@ def test_what_is_put_lies_where_the_lanes_are(shape, tile, block):
         for first, end in cut.runs(boxes):
             run = Boxes(boxes.offset[first:end], boxes.sides[first:end])
             start = first * cut.lanes_a_box
-            cut.put(found, run, values[start : start + int(run.lanes.sum())])
+            cut.put([found], run, [values[start : start + int(run.lanes.sum())]])
     np.testing.assert_array_equal(found[..., 0], np.arange(found[..., 0].size).reshape(shape))
 
 

@@ -103,6 +103,16 @@ def test_blocks_change_nothing(packed):
     np.testing.assert_array_equal(other.params["x"], packed.params["x"])
 
 
+def test_a_sweep_leaves_nothing_behind_for_the_next(packed):
+    steps, smaller = packed.steps.copy(), gdjax.grid(x=(-5, 5, 24), y=(-5, 5, 5))
+    found = gdjax.sweep(slow_here_and_there, start=smaller, tile=32, block_size=64)
+    lane_program.cache_clear()
+    wanted = gdjax.sweep(slow_here_and_there, start=smaller, tile=32, block_size=64)
+    np.testing.assert_array_equal(found.steps, wanted.steps)
+    assert found.work == wanted.work
+    np.testing.assert_array_equal(packed.steps, steps)
+
+
 def test_folds_of_packed_lanes_are_those_of_the_lanes_alone():
     record = {"mean": gdjax.record.mean(), "last": gdjax.record.minimum(lambda s: s.grad["x"])}
 
