@@ -20,6 +20,7 @@ BLOCK_BYTES = 2**25
 CALLS_EACH_LOOP = jax.__version_info__ < (0, 12)
 # The lanes of a tile on a CPU, as experiments/benchmarks measures them.
 FEW_NUMBERS = 512 if CALLS_EACH_LOOP else 128
+LOOK = 4 if CALLS_EACH_LOOP else 2  # turns between two looks at whether any of them runs
 MANY_NUMBERS = 16
 ABREAST = 64 if CALLS_EACH_LOOP else 32  # of larger arrays with the lanes last
 TILE_BYTES = 2**24  # of its lanes, beyond which caches do not hold them
@@ -126,10 +127,10 @@ def _on_cpu(traced: TracedLane, packing: Packings, lanes: int) -> tuple[int, int
     if traced.at_once:
         return WHOLE_RUNS, 0, 1, 1, False
     if traced.entrywise:
-        # Of two turns, the first writes where the second does not read: XLA copies nothing.
-        return FEW_NUMBERS, -1, 4, 2, False
+        return FEW_NUMBERS, -1, LOOK, 1, False
     few = ABREAST * _lane_bytes(packing) <= TILE_BYTES
     if traced.abreast and few:
+        # Of two turns, the first writes where the second does not read: XLA copies nothing.
         return min(ABREAST, lanes), -1, 2, 2, True
     names = {operation.primitive.name for operation in traced.fresh.operations[2]}
     # Lanes of a tile wait for the slowest of their inner loops.
