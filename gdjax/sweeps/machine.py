@@ -23,6 +23,7 @@ FEW_NUMBERS = 512 if CALLS_EACH_LOOP else 128
 LOOK = 4 if CALLS_EACH_LOOP else 2  # turns between two looks at whether any of them runs
 MANY_NUMBERS = 16
 ABREAST = 64 if CALLS_EACH_LOOP else 32  # of larger arrays with the lanes last
+CACHE_BYTES = 2**19  # that what a tile computes at once should fit into
 TILE_BYTES = 2**24  # of its lanes, beyond which caches do not hold them
 VECTOR = 16  # lanes, of the widest vectors of CPUs
 WHOLE_RUNS = 64
@@ -131,12 +132,19 @@ def _on_cpu(traced: TracedLane, packing: Packings, lanes: int) -> tuple[int, int
     few = ABREAST * _lane_bytes(packing) <= TILE_BYTES
     if traced.abreast and few:
         # Of two turns, the first writes where the second does not read: XLA copies nothing.
-        return min(ABREAST, lanes), -1, 2, 2, True
+        within = CACHE_BYTES // _largest(traced)
+        return min(ABREAST, max(within, VECTOR), lanes), -1, 2, 2, True
     names = {operation.primitive.name for operation in traced.fresh.operations[2]}
     # Lanes of a tile wait for the slowest of their inner loops.
     if not few or ("while" in names and not CALLS_EACH_LOOP):
         return 1, 0, 1, 1, False
     return MANY_NUMBERS, 0, 1, 1, False
+
+
+def _largest(traced: TracedLane) -> int:
+    """Return the bytes of the largest array that a turn of a lane computes."""
+    outputs = (v.aval for operation in traced.fresh.operations[2] for v in operation.outputs)
+    return max(aval.size * aval.dtype.itemsize for aval in outputs)
 
 
 def _lane_bytes(packing: Packings) -> int:
