@@ -1,7 +1,7 @@
 """The largest curvature at a point, refined from where it was a step before."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +10,7 @@ from jax import lax
 from gdjax.transforms.vectors import difference, inner, polar, scaled
 from gdjax.trees import PyTree
 
-MOST_REFINEMENTS = 32  # products with the Hessian; from a random vector a few are enough
+MOST_STEPS = 32  # each with a product; from a random vector about ten are enough, later one or two
 RELATIVE_ERROR = 0.05
 
 
@@ -26,17 +26,18 @@ class _Search(NamedTuple):
     steps: jax.Array
     top: TopCurvature
     product: PyTree  # the Hessian times the vector
-    next: PyTree  # where to look: the residual, or at first the probe
+    residual: PyTree  # which is the gradient of half the Rayleigh quotient
+    direction: PyTree  # where to look next
 
 
 def top_curvature(
     product: Callable[[PyTree], PyTree], vector: PyTree, probe: PyTree
 ) -> TopCurvature:
-    """Return the largest eigenvalue of a symmetric operator, to within a twentieth.
+    """Return the largest eigenvalue of a symmetric operator, to within about a twentieth.
 
     Power iteration finds the eigenvalue of largest magnitude, which at a saddle may be negative.
-    This takes the best vector of the plane that its next vector and the last one span: at the same
-    cost it climbs to the largest eigenvalue, and never falls.
+    This climbs the Rayleigh quotient by conjugate gradients, to the best vector of a plane each
+    time: at the same cost a step it finds the largest eigenvalue, in fewer steps, and never falls.
 
     Args:
       product: the operator.
@@ -54,44 +55,43 @@ def top_curvature(
     """
 
     def look(search: _Search) -> _Search:
-        vector, other = search.top.vector, _orthogonal(search.next, search.top.vector)
+        (vector, value, error), across = search.top, polar(search.direction)
+        other = _orthogonal(across.direction, vector)
         other_product = product(other)
-        mixed = inner(other, search.product)
-        gain = search.top.value - inner(other, other_product)
-        angle = jnp.arctan2(2 * mixed, gain) / 2
-        along, across = jnp.cos(angle), jnp.sin(angle)
-        return measured(
-            search.steps + 1,
-            _sum(along, vector, across, other),
-            _sum(along, search.product, across, other_product),
+        exists = inner(other, other) > 0
+        gain = jnp.where(exists, value - inner(other, other_product), 1)
+        angle = jnp.arctan2(2 * inner(other, search.product), gain) / 2
+        cos, sin = jnp.cos(angle), jnp.sin(angle)
+        top, new_product, residual = measured(
+            _sum(cos, vector, sin, other), _sum(cos, search.product, sin, other_product)
         )
+        # Polak and Ribière, with the last direction turned along with the vector.
+        gained = jnp.maximum(inner(residual, difference(residual, search.residual)), 0)
+        kept = jnp.where(search.steps > 0, gained / error / error * across.length, 0)
+        direction = _sum(1, residual, kept, _sum(cos, other, -sin, vector))
+        return _Search(search.steps + 1, top, new_product, residual, direction)
 
-    def measured(steps: jax.Array, vector: PyTree, product: PyTree) -> _Search:
+    def measured(vector: PyTree, product: PyTree) -> tuple[TopCurvature, PyTree, PyTree]:
         value = inner(vector, product)
         residual = difference(product, scaled(value, vector))
-        return _Search(
-            steps, TopCurvature(vector, value, polar(residual).length), product, residual
-        )
+        return TopCurvature(vector, value, polar(residual).length), product, residual
 
     def unfinished(search: _Search) -> jax.Array:
         _, value, error = search.top
-        unclear = error > RELATIVE_ERROR * jnp.abs(value)
-        return (search.steps < MOST_REFINEMENTS) & unclear
+        return (search.steps < MOST_STEPS) & (error > RELATIVE_ERROR * jnp.abs(value))
 
     first = polar(vector).direction
-    search = measured(jnp.zeros((), jnp.int32), first, product(first))
-    search = look(search._replace(next=probe))
-    return lax.while_loop(unfinished, look, search).top
+    start = _Search(jnp.zeros((), jnp.int32), *measured(first, product(first)), probe)
+    return lax.while_loop(unfinished, look, look(start)).top
 
 
 def _orthogonal(tree: PyTree, vector: PyTree) -> PyTree:
     """Return the direction of the part of a tree that is orthogonal to a vector; 0 if none is."""
-    direction = polar(tree).direction
-    once = polar(difference(direction, scaled(inner(vector, direction), vector))).direction
+    once = polar(difference(tree, scaled(inner(vector, tree), vector))).direction
     # Of a tree along the vector there remains rounding, which the second time shrinks once more.
     twice = polar(difference(once, scaled(inner(vector, once), vector)))
     return jax.tree.map(lambda x: jnp.where(twice.length > 0.5, x, 0), twice.direction)
 
 
-def _sum(a: jax.Array, x: PyTree, b: jax.Array, y: PyTree) -> PyTree:
+def _sum(a: Any, x: PyTree, b: Any, y: PyTree) -> PyTree:
     return jax.tree.map(lambda x, y: (a * x + b * y).astype(x.dtype), x, y)
