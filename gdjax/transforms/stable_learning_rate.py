@@ -15,7 +15,7 @@ import optax
 from gdjax import checks
 from gdjax.descent.description import typed_key
 from gdjax.transforms.top_curvature import top_curvature
-from gdjax.transforms.vectors import hessian_product, needed, real_dtype, scaled
+from gdjax.transforms.vectors import copied, hessian_product, needed, real_dtype, scaled
 from gdjax.trees import PyTree
 
 
@@ -72,7 +72,7 @@ def scale_by_stable_learning_rate(
 
     def init(params):
         # Normal in each entry: no eigenvector is orthogonal to it.
-        vector = optax.tree.random_like(key, params, jax.random.normal)
+        vector = optax.tree.random_like(key, copied(params), jax.random.normal)
         zero = jnp.zeros((), real_dtype(params))
         return StableLearningRateState(jnp.zeros((), jnp.int32), vector, zero, zero)
 

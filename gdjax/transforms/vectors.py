@@ -34,11 +34,11 @@ def inner(a: PyTree, b: PyTree) -> jax.Array:
     return sum(products, jnp.zeros((), real_dtype(a)))
 
 
-def _inner(a: jax.Array, b: jax.Array) -> jax.Array:
-    wide = jnp.promote_types(a.dtype, jnp.float32)
+def _inner(a: Any, b: Any) -> jax.Array:
+    wide = jnp.result_type(a, jnp.float32)
     # On accelerators the default precision of products is below that of float32.
     highest = lax.Precision.HIGHEST
-    product = jnp.vdot(a.ravel(), b.ravel(), precision=highest, preferred_element_type=wide)
+    product = jnp.vdot(jnp.ravel(a), jnp.ravel(b), precision=highest, preferred_element_type=wide)
     return product.real
 
 
@@ -48,12 +48,12 @@ def scaled(scalar: jax.Array, tree: PyTree) -> PyTree:
     >>> scaled(jnp.float32(2.0**20), jnp.float16(2.0**-10)).item()  # 2^20 does not fit float16
     1024.0
     """
-    return jax.tree.map(lambda leaf: (scalar * leaf).astype(leaf.dtype), tree)
+    return jax.tree.map(lambda leaf: (scalar * leaf).astype(jnp.result_type(leaf)), tree)
 
 
 def difference(a: PyTree, b: PyTree) -> PyTree:
     """Return `a - b`, in the dtypes of `a`."""
-    return jax.tree.map(lambda x, y: (x - y).astype(x.dtype), a, b)
+    return jax.tree.map(lambda x, y: (x - y).astype(jnp.result_type(x)), a, b)
 
 
 class Polar(NamedTuple):
@@ -75,7 +75,9 @@ def polar(tree: PyTree) -> Polar:
     scale = jnp.where(largest > 0, largest, 1)
     shrunk = jax.tree.map(lambda leaf: leaf / scale, tree)
     relative = jnp.sqrt(jnp.where(largest > 0, inner(shrunk, shrunk), 1))
-    direction = jax.tree.map(lambda x, leaf: (x / relative).astype(leaf.dtype), shrunk, tree)
+    direction = jax.tree.map(
+        lambda x, leaf: (x / relative).astype(jnp.result_type(leaf)), shrunk, tree
+    )
     return Polar(largest * relative, direction)
 
 
@@ -93,7 +95,7 @@ def hessian_product(value_fn: Callable[..., Any], params: PyTree, vector: PyTree
 
 
 def copied(tree: PyTree) -> PyTree:
-    """Return a copy for a state, so that parameters and state may be donated together."""
+    """Return a copy as arrays, so that a state may be donated together with the parameters."""
     return jax.tree.map(jnp.array, tree)
 
 
