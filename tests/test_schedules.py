@@ -76,7 +76,7 @@ def chebyshev_roots(n, smallest, largest):
     return 2 / ((largest + smallest) + (largest - smallest) * nodes)
 
 
-@pytest.mark.parametrize("n", [1, 2, 3, 12, 16, 100, 255])
+@pytest.mark.parametrize("n", [1, 12, 255])
 def test_chebyshev_rates_are_all_inverse_roots_once_a_cycle(n):
     schedule = schedules.chebyshev(1.0, 50.0, n)
     found = schedule(jnp.arange(2 * n))
@@ -103,7 +103,7 @@ def shrunk(schedule, n, kappa, dtype):
     return gdjax.run(d).record.values
 
 
-@pytest.mark.parametrize("n", [64, 100, 127])
+@pytest.mark.parametrize("n", [64, 127])
 def test_a_chebyshev_cycle_reaches_its_bound_in_float32(n):
     kappa = 1e3
     bound = 1 / np.cosh(n * np.arccosh((kappa + 1) / (kappa - 1)))

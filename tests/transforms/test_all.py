@@ -117,9 +117,7 @@ def test_flat_straight_concave_and_kinked_losses_never_make_nan(name):
 
 
 @each
-@pytest.mark.parametrize(
-    "dtypes", [("float16", "float32"), ("bfloat16", "bfloat16"), ("float64", "float64")]
-)
+@pytest.mark.parametrize("dtypes", [("float16", "float32"), ("float64", "float64")])
 def test_each_leaf_keeps_its_dtype(name, dtypes):
     with jax.enable_x64("float64" in dtypes):
         d = described(name, dtypes=dtypes)
@@ -149,7 +147,7 @@ def test_a_python_number_may_be_the_parameters(name):
     assert jax.eval_shape(stepped).dtype == jnp.float32
 
 
-SCALE_FREE = [name for name in REMEDIES if name not in ("perturb", "stable_learning_rate")]
+SCALE_FREE = ["barzilai_borwein_long", "malitsky_mishchenko", "exact_line_search"]
 
 
 @pytest.mark.parametrize("name", SCALE_FREE)
@@ -167,10 +165,10 @@ def complex_loss(z):
     return jnp.sum(x**2 + 3 * y**2 + x * y + x**4 / 4) + y[0]
 
 
-NOT_DRAWN_OTHERWISE = [name for name in REMEDIES if name != "stable_learning_rate"]
+DRAWN_ALIKE = [name for name in REMEDIES if name != "stable_learning_rate"]
 
 
-@pytest.mark.parametrize("name", NOT_DRAWN_OTHERWISE)
+@pytest.mark.parametrize("name", DRAWN_ALIKE)
 def test_complex_parameters_are_pairs_of_real_ones(name, x64):
     real, imag = jnp.array([0.5, -1.0]), jnp.array([2.0, 0.1])
 

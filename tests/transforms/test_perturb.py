@@ -45,16 +45,17 @@ def test_escape_takes_the_logarithm_of_the_push():
     assert steps == 1 + np.ceil(np.log(1 / abs(pushed[1])) / np.log(1.1))
 
 
-@pytest.mark.parametrize("dim", [1, 2, 5])
+@pytest.mark.parametrize("dim", [1, 5])
 def test_push_is_uniform_in_the_ball(dim):
-    def length(key):
+    def push(key):
         optimizer = perturb(key, radius=2.0, grad_below=0.0, patience=1)
         zero = {"a": jnp.zeros(dim - 1), "b": jnp.zeros(())}
-        push, _ = optimizer.update(zero, optimizer.init(zero), zero, value=0.0, grad=zero)
-        return optax.tree.norm(push)
+        return optimizer.update(zero, optimizer.init(zero), zero, value=0.0, grad=zero)[0]
 
     n = 4000
-    lengths = np.sort(jax.jit(jax.vmap(length))(jax.random.split(jax.random.key(0), n)))
+    pushes = jax.jit(jax.vmap(push))(jax.random.split(jax.random.key(0), n))
+    lengths = np.sort(np.sqrt(pushes["b"] ** 2 + np.sum(pushes["a"] ** 2, axis=1)))
+    assert len(np.unique(pushes["b"])) == n  # each key pushes elsewhere
     assert lengths[-1] <= 2.0
     # Kolmogorov and Smirnov: a distance of 1.95/√n is exceeded once in a thousand times.
     distance = np.abs((lengths / 2) ** dim - np.arange(1, n + 1) / n).max()
@@ -80,23 +81,13 @@ def test_a_minimum_is_kept_and_pushed_only_once():
 
 def test_a_large_gradient_allows_another_push():
     optimizer = perturb(jax.random.key(0), radius=1.0, grad_below=1.0, patience=1)
-    state = optimizer.init(jnp.zeros(2))
+    zero = jnp.zeros(2)
 
     def update(state, gradient):
-        zero, grad = jnp.zeros(2), jnp.full(2, gradient)
+        grad = jnp.full(2, gradient)
         push, state = optimizer.update(zero, state, zero, value=0.0, grad=grad)
-        return bool(jnp.any(push != 0)), state
+        return state, jnp.any(push != 0)
 
-    pushes = []
-    for gradient in (0.0, 0.0, 0.0, 0.0, 9.0, 0.0):
-        pushed, state = update(state, gradient)
-        pushes.append(pushed)
-    assert pushes == [True, False, False, False, False, True]
-
-
-def test_another_key_pushes_elsewhere():
-    ends = [
-        gdjax.run(Descent(strict_saddle, jnp.zeros(2), perturbed(key), stop=None, max_steps=1))
-        for key in (jax.random.key(0), jax.random.key(1))
-    ]
-    assert (ends[0].params != ends[1].params).all()
+    gradients = jnp.array([0.0, 0.0, 0.0, 0.0, 9.0, 0.0])
+    _, pushed = jax.lax.scan(update, optimizer.init(zero), gradients)
+    assert pushed.tolist() == [True, False, False, False, False, True]
