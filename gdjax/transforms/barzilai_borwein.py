@@ -25,14 +25,15 @@ class BarzilaiBorweinState(NamedTuple):
 
 def barzilai_borwein(
     learning_rate: Any,
-    kind: Literal["long", "short"] = "long",
+    kind: Literal["long", "short"] = "short",
     max_learning_rate: Any = None,
 ) -> optax.GradientTransformationExtraArgs:
     """Descend along the gradient with a step size from the change of it over the last step.
 
     With the last step `s = w - w'` and the change of the gradient `y = g - g'`, the long step is
     `-(s·s / s·y) g`, the short one `-(s·y / y·y) g`. The loss may rise on the way; on quadratics
-    both kinds converge, in two dimensions faster than linearly.
+    both kinds converge, in two dimensions faster than linearly. On other losses the short steps are
+    the safer ones: a long step is very long where the curvature along the last one was nearly zero.
 
     Where the curvature along the step is not positive, `s·y <= 0`, the step size is `|s| / |y|`
     (Dai, Al-Baali, Yang, 2015); where the step or the change is zero, the last one is kept. Where a
@@ -44,7 +45,7 @@ def barzilai_borwein(
     Args:
       learning_rate: of the first step, large enough to move the parameters in their dtype: positive
         real scalar, may be traced.
-      kind: "long" or "short".
+      kind: "short" or "long".
       max_learning_rate: the largest step size, a positive real scalar, may be traced; or None.
 
     Returns:

@@ -73,8 +73,10 @@ def malitsky_mishchenko(learning_rate: Any) -> optax.GradientTransformationExtra
         step, _ = polar(difference(needed("params", params), state.params))
         change, _ = polar(difference(updates, state.updates))
         local = jnp.where(change > 0, step / jnp.where(change > 0, 2 * change, 1), jnp.inf)
-        last = state.learning_rate
-        rate = jnp.minimum(jnp.sqrt(1 + state.growth) * last, local)
+        last, grows = state.learning_rate, jnp.isfinite(state.growth)
+        # The root of infinity has no derivative, which a run differentiated in a rate would meet.
+        most = jnp.where(grows, jnp.sqrt(1 + jnp.where(grows, state.growth, 0)) * last, jnp.inf)
+        rate = jnp.minimum(most, local)
         rate = jnp.where(jnp.isfinite(rate) & (rate > 0), rate, last)
         moved = step > 0
         growth = jnp.where(moved, rate / last, state.growth)

@@ -26,7 +26,7 @@ class _Search(NamedTuple):
     steps: jax.Array
     top: TopCurvature
     product: PyTree  # the Hessian times the vector
-    residual: PyTree  # which is the gradient of half the Rayleigh quotient
+    slope: PyTree  # direction of the residual, along which the Rayleigh quotient rises most
     direction: PyTree  # where to look next
 
 
@@ -62,19 +62,19 @@ def top_curvature(
         gain = jnp.where(exists, value - inner(other, other_product), 1)
         angle = jnp.arctan2(2 * inner(other, search.product), gain) / 2
         cos, sin = jnp.cos(angle), jnp.sin(angle)
-        top, new_product, residual = measured(
+        top, new_product, slope = measured(
             _sum(cos, vector, sin, other), _sum(cos, search.product, sin, other_product)
         )
-        # Polak and Ribière, with the last direction turned along with the vector.
-        gained = jnp.maximum(inner(residual, difference(residual, search.residual)), 0)
-        kept = jnp.where(search.steps > 0, gained / error / error * across.length, 0)
-        direction = _sum(1, residual, kept, _sum(cos, other, -sin, vector))
-        return _Search(search.steps + 1, top, new_product, residual, direction)
+        # Polak and Ribière, in units of the residual, the last direction turned with the vector.
+        kept = jnp.maximum(top.error / error - inner(slope, search.slope), 0) * across.length
+        kept = jnp.where(search.steps > 0, kept, 0)
+        direction = _sum(1, slope, kept, _sum(cos, other, -sin, vector))
+        return _Search(search.steps + 1, top, new_product, slope, direction)
 
     def measured(vector: PyTree, product: PyTree) -> tuple[TopCurvature, PyTree, PyTree]:
         value = inner(vector, product)
-        residual = difference(product, scaled(value, vector))
-        return TopCurvature(vector, value, polar(residual).length), product, residual
+        error, slope = polar(difference(product, scaled(value, vector)))
+        return TopCurvature(vector, value, error), product, slope
 
     def unfinished(search: _Search) -> jax.Array:
         _, value, error = search.top

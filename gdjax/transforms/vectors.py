@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from gdjax.trees import PyTree, max_abs
+from gdjax.trees import PyTree, max_abs, size
 
 
 def real_dtype(tree: PyTree) -> Any:
@@ -71,14 +71,18 @@ def polar(tree: PyTree) -> Polar:
     5e-30 [0.6 0.8]
     """
     dtype = real_dtype(tree)
+    if not size(tree):  # of a group of parameters that is empty
+        return Polar(jnp.zeros((), dtype), tree)
     largest = max_abs(tree).astype(dtype)
-    scale = jnp.where(largest > 0, largest, 1)
+    # The inverse of the very largest numbers would be too small a one, and taken for 0.
+    most = float(jnp.finfo(dtype).max) / 16
+    scale = jnp.where(largest > 0, jnp.minimum(largest, most), 1)
     shrunk = jax.tree.map(lambda leaf: leaf / scale, tree)
-    relative = jnp.sqrt(jnp.where(largest > 0, inner(shrunk, shrunk), 1))
+    relative = jnp.sqrt(jnp.where(largest == 0, 1, inner(shrunk, shrunk)))
     direction = jax.tree.map(
         lambda x, leaf: (x / relative).astype(jnp.result_type(leaf)), shrunk, tree
     )
-    return Polar(largest * relative, direction)
+    return Polar(jnp.where(largest == 0, 0, scale * relative), direction)
 
 
 def hessian_product(value_fn: Callable[..., Any], params: PyTree, vector: PyTree) -> PyTree:

@@ -22,8 +22,8 @@ REMEDIES = {
     "restart_by_function": lambda rate, key: optax.chain(
         optax.sgd(rate), transforms.adaptive_restart("function")
     ),
-    "barzilai_borwein_long": lambda rate, key: transforms.barzilai_borwein(rate),
-    "barzilai_borwein_short": lambda rate, key: transforms.barzilai_borwein(rate, "short"),
+    "barzilai_borwein_long": lambda rate, key: transforms.barzilai_borwein(rate, "long"),
+    "barzilai_borwein_short": lambda rate, key: transforms.barzilai_borwein(rate),
     "malitsky_mishchenko": lambda rate, key: transforms.malitsky_mishchenko(rate),
     "stable_learning_rate": lambda rate, key: transforms.scale_by_stable_learning_rate(
         10 * rate, key

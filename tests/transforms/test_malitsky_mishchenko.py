@@ -1,5 +1,6 @@
 from functools import cache
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
@@ -92,3 +93,13 @@ def test_a_slope_without_curvature_lets_the_rate_grow():
     rate = gdjax.run(d).record.values
     assert rate[3] / rate[2] == pytest.approx(np.sqrt(2), rel=1e-12)
     assert (jnp.diff(rate[2:]) > 0).all()
+
+
+def test_a_run_may_be_differentiated_in_the_first_rate():
+    def end(rate):
+        optimizer = malitsky_mishchenko(rate)
+        return gdjax.run(Descent(quartic, 1.0, optimizer, stop=None, max_steps=4)).loss
+
+    h = 1e-6
+    ends = jax.jit(jax.vmap(end))(0.1 + jnp.array([-h, h]))
+    assert float(jax.grad(end)(0.1)) == pytest.approx(float(ends[1] - ends[0]) / (2 * h), rel=1e-6)
