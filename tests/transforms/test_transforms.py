@@ -31,6 +31,11 @@ REMEDIES = {
     "exact_line_search": lambda rate, key: transforms.exact_line_search(rate),
 }
 each = pytest.mark.parametrize("name", REMEDIES)
+SECOND_OF_THEIR_KIND = ["restart_by_function", "barzilai_borwein_long"]
+SOME_NOW_ALL_ON_PURPOSE = [
+    pytest.param(name, marks=pytest.mark.long if name in SECOND_OF_THEIR_KIND else ())
+    for name in REMEDIES
+]
 
 
 def wavy(params, c):
@@ -74,7 +79,7 @@ def test_lanes_of_a_sweep_equal_the_runs_alone(name):
     np.testing.assert_allclose(swept.reshape(4, 3), alone(name), rtol=1e-4, atol=1e-5)
 
 
-@each
+@pytest.mark.parametrize("name", SOME_NOW_ALL_ON_PURPOSE)
 def test_hyperparameters_may_be_injected_under_vmap(name):
     def end(seed, rate, key):
         optimizer = optax.inject_hyperparams(REMEDIES[name])(rate=rate, key=key)
@@ -147,7 +152,7 @@ def test_a_python_number_may_be_the_parameters(name):
     assert jax.eval_shape(stepped).dtype == jnp.float32
 
 
-SCALE_FREE = ["barzilai_borwein_long", "malitsky_mishchenko", "exact_line_search"]
+SCALE_FREE = ["barzilai_borwein_short", "malitsky_mishchenko", "exact_line_search"]
 
 
 @pytest.mark.parametrize("name", SCALE_FREE)
@@ -165,10 +170,8 @@ def complex_loss(z):
     return jnp.sum(x**2 + 3 * y**2 + x * y + x**4 / 4) + y[0]
 
 
-DRAWN_ALIKE = [name for name in REMEDIES if name != "stable_learning_rate"]
-
-
-@pytest.mark.parametrize("name", DRAWN_ALIKE)
+# The vectors that stable_learning_rate begins with are drawn otherwise: it has a test of its own.
+@pytest.mark.parametrize("name", ["perturb", "restart_by_gradient", "barzilai_borwein_short"])
 def test_complex_parameters_are_pairs_of_real_ones(name, x64):
     real, imag = jnp.array([0.5, -1.0]), jnp.array([2.0, 0.1])
 
