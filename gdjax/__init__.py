@@ -8,7 +8,7 @@ from gdjax.descent import Descent, Result, State, Status, init, run, step
 from gdjax.update import gradient_step
 
 if TYPE_CHECKING:
-    from gdjax import basins, landscapes, plot, reduce
+    from gdjax import basins, landscapes, plot, reduce, schedules, transforms
     from gdjax.basins import Attractors, Basins, map_basins
     from gdjax.sweeps import Runs, grid, paired, sobol, sweep, uniform
 
@@ -32,10 +32,12 @@ __all__ = [
     "record",
     "reduce",
     "run",
+    "schedules",
     "sobol",
     "step",
     "stop",
     "sweep",
+    "transforms",
     "uniform",
 ]
 

@@ -31,11 +31,22 @@ def finite_scalar(name: str, value: Any) -> Any:
 
 def tolerance(name: str, value: Any) -> Any:
     """Return `value` if it is None or a finite scalar of at least 0, else raise naming it."""
-    if value is None:
-        return None
+    return None if value is None else at_least_zero(name, value)
+
+
+def at_least_zero(name: str, value: Any) -> Any:
+    """Return `value` if it is a finite scalar of at least 0, else raise naming the argument."""
     value = finite_scalar(name, value)
     if is_concrete(value) and value < 0:
         raise ValueError(f"{name}: expected a number of at least 0, got {value!r}")
+    return value
+
+
+def positive_scalar(name: str, value: Any) -> Any:
+    """Return `value` if it is a finite scalar above 0, else raise naming the argument."""
+    value = finite_scalar(name, value)
+    if is_concrete(value) and value <= 0:
+        raise ValueError(f"{name}: expected a number above 0, got {value!r}")
     return value
 
 

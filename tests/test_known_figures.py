@@ -41,14 +41,11 @@ def test_best_constant_rate_contracts_by_kappa_minus_one_over_kappa_plus_one():
 
 def test_chebyshev_schedule_reaches_its_bound():
     n = 16
-    nodes = np.cos(np.pi * (2 * np.arange(1, n + 1) - 1) / (2 * n))
-    rates = jnp.asarray(2 / ((L + MU) + (L - MU) * nodes))
+    schedule = gdjax.schedules.chebyshev(MU, L, n)
     # The extremes of the residual polynomial lie between the ends: a fine comb of curvatures.
     curvatures = jnp.linspace(MU, L, 20_001)
     start = jnp.ones(20_001)
-    w = end(
-        lambda w: 0.5 * jnp.sum(curvatures * w**2), start, optax.sgd(lambda k: rates[k]), n
-    ).params
+    w = end(lambda w: 0.5 * jnp.sum(curvatures * w**2), start, optax.sgd(schedule), n).params
     assert float(jnp.max(jnp.abs(w))) == pytest.approx(0.0805233, abs=5e-8)
 
 
@@ -71,22 +68,11 @@ def test_heavy_ball_contracts_every_curvature_by_nine_elevenths():
         assert radius == pytest.approx(9 / 11, abs=1e-6)
 
 
-def exact_line_search():
-    """Return steepest descent with the exact step on a quadratic, through `value_fn`."""
-
-    def update(grad, state, params, *, value_fn, **extra_args):
-        curved = jax.jvp(jax.grad(value_fn), (params,), (grad,))[1]
-        rate = jnp.vdot(grad, grad) / jnp.vdot(grad, curved)
-        return -rate * grad, state
-
-    return optax.GradientTransformationExtraArgs(lambda params: optax.EmptyState(), update)
-
-
 def zigzag(k):
     def loss(w):
         return 0.5 * (w[0] ** 2 + 10 * w[1] ** 2)
 
-    return end(loss, jnp.array([10.0, 1.0]), exact_line_search(), k).params
+    return end(loss, jnp.array([10.0, 1.0]), gdjax.transforms.exact_line_search(), k).params
 
 
 @pytest.mark.parametrize("k", [1, 5, 20])
