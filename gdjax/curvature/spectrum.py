@@ -99,7 +99,7 @@ def spectral_density(
     """
     checks.function("loss", loss)
     params = widened(params)
-    key = jax.random.key(0) if key is None else key
+    key = checks.typed_key("key", jax.random.key(0) if key is None else key)
     probes = checks.whole_number("probes", probes, least=2)
     steps = steps_for(real_size(params), max_steps)
     return _spectral_density(loss, params, args, key, probes, steps)
@@ -135,7 +135,7 @@ def trace(
     """
     checks.function("loss", loss)
     params = widened(params)
-    key = jax.random.key(0) if key is None else key
+    key = checks.typed_key("key", jax.random.key(0) if key is None else key)
     return _trace(loss, params, args, key, checks.whole_number("probes", probes, least=6))
 
 
@@ -151,9 +151,7 @@ def _spectral_density(
         return SpectralDensity(nodes[None], jnp.full_like(nodes, 1 / nodes.size)[None])
 
     def probe(key: jax.Array) -> tuple:
-        own, more = jax.random.split(key)
-        start = jax.random.rademacher(own, flat.shape, flat.dtype)
-        nodes, inside = eigh(lanczos(product, start, steps, more).tridiagonal())
+        nodes, inside = eigh(lanczos(product, flat, steps, key).tridiagonal())
         return nodes, inside[0] ** 2
 
     return SpectralDensity(*lax.map(probe, jax.random.split(key, probes)))
