@@ -7,6 +7,7 @@ import pytest
 
 from gdjax import curvature
 from gdjax.curvature.extremes import _krylov
+from gdjax.trees import real_vector
 
 REPEATS = 20
 SPECTRA = {
@@ -45,7 +46,7 @@ def assert_within(found, error, true):
     assert np.all(np.abs(found - true[..., : found.shape[-1]]) <= error + 3e-7 * scale)
 
 
-@pytest.mark.parametrize(("dim", "k", "steps"), [(3, 1, 1), (40, 2, 12), (120, 1, 40)])
+@pytest.mark.parametrize(("dim", "k", "steps"), [(40, 2, 12), (120, 1, 40)])
 def test_errors_of_lanczos_are_bounds(dim, k, steps):
     @jax.jit
     @jax.vmap
@@ -73,14 +74,16 @@ def test_errors_of_extremes_are_bounds_in_any_dimension(dim):
 
 
 def test_eigenvectors_are_those_of_their_eigenvalues():
-    params = {"a": jnp.zeros((3, 100)), "b": jnp.zeros(103)}
+    params = {"a": jnp.zeros((3, 50), jnp.complex64), "b": jnp.zeros(103)}
     eigenvalues = jnp.concatenate([jnp.array([9.0, 8.0]), jnp.linspace(-1, 1, 400), -jnp.ones(1)])
 
     def loss(w):
-        return diagonal(jnp.concatenate([w["a"].ravel(), w["b"]]), eigenvalues)
+        return full(real_vector(w)[0], eigenvalues)
 
     found = curvature.extremes(loss, params, k=2)
-    assert found.high_vectors["a"].shape == (2, 3, 100)
+    assert found.high_vectors["a"].shape == (2, 3, 50)
+    assert found.high_vectors["a"].dtype == jnp.complex64
+    np.testing.assert_allclose(found.high, [9, 8], rtol=1e-5)
     images = jax.vmap(lambda vector: curvature.hvp(loss, params, vector))(found.high_vectors)
     for image, vector in zip(jax.tree.leaves(images), jax.tree.leaves(found.high_vectors)):
         expected = jax.vmap(jnp.multiply)(found.high, vector)
@@ -104,7 +107,7 @@ def test_repeated_eigenvalues_are_found_as_often_as_they_occur():
 @pytest.mark.parametrize("dim", [1, 2, 5, 400])
 @pytest.mark.parametrize("same", [0.0, 2.0, -3.0])
 def test_multiples_of_the_identity_have_no_other_eigenvalue(dim, same):
-    found = of_diagonal(jnp.full(dim, same))
+    found = of_diagonal(jnp.full(dim, same, jnp.float32))
     np.testing.assert_allclose(found.low, np.full(min(dim, 3), same), rtol=1e-6)
     np.testing.assert_allclose(found.high, np.full(min(dim, 3), same), rtol=1e-6)
     assert np.all(found.high_error <= 1e-5 * abs(same))
@@ -131,25 +134,6 @@ def test_vmap_of_extremes_is_a_loop_of_it():
     alone = [of_diagonal(eigenvalues).high for eigenvalues in spectra]
     np.testing.assert_allclose(found.high, jnp.stack(alone), rtol=1e-4)
     assert np.all(np.isnan(found.high_error) == np.isnan(ends)[:, None])
-
-
-def test_few_steps_say_how_little_they_know():
-    eigenvalues = jnp.linspace(-1, 1, 1000)
-    found = curvature.sharpness(diagonal, jnp.zeros(1000), eigenvalues, max_steps=3)
-    assert found.value < 0.9
-    assert found.value + found.error >= 1
-
-
-def test_the_full_hessian_and_lanczos_agree_on_a_complex_network():
-    z = jax.random.normal(jax.random.key(0), (200,), jnp.complex64)
-
-    def loss(z):
-        return jnp.sum(jnp.abs(z) ** 4) + jnp.real(jnp.sum(z)) ** 2 / 10
-
-    found = curvature.extremes(loss, z, max_steps=60)
-    true = np.linalg.eigvalsh(curvature.hessian(loss, z))
-    assert abs(found.high[0] - true[-1]) <= found.high_error[0] + 1e-6 * true[-1]
-    assert found.high_vectors.dtype == jnp.complex64
 
 
 def test_double_precision_is_exact_to_its_own_rounding(x64):

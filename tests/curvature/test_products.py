@@ -5,7 +5,6 @@ import pytest
 from jax import lax
 
 from gdjax import curvature
-from gdjax.curvature.small import eigh
 from gdjax.trees import real_vector
 
 
@@ -92,26 +91,3 @@ def test_a_second_call_compiles_nothing(no_compilation):
 def test_a_vector_that_does_not_fit_is_refused(vector, named):
     with pytest.raises(TypeError, match=named):
         curvature.hvp(network, network_params(), vector, X)
-
-
-@pytest.mark.parametrize(
-    "matrix",
-    [
-        [[2.0, 1.0], [1.0, 2.0]],
-        [[1.0, -3.0], [-3.0, 7.0]],
-        [[7.0, 3.0], [3.0, 1.0]],
-        [[0.0, 0.0], [0.0, 0.0]],
-        [[4.0, 0.0], [0.0, 4.0]],
-        [[5.0, 0.0], [0.0, -4.0]],
-        [[0.0, -2.0], [-2.0, 0.0]],
-        [[1e30, 1e-10], [1e-10, -1e20]],
-        [[1e-30, 2e-30], [2e-30, -1e-30]],
-    ],
-)
-def test_two_dimensional_eigenvalues_are_those_of_lapack(matrix):
-    values, vectors = eigh(jnp.array(matrix))
-    np.testing.assert_allclose(values, np.linalg.eigh(matrix)[0], rtol=1e-6)
-    np.testing.assert_allclose(vectors.T @ vectors, np.eye(2), atol=1e-6)
-    np.testing.assert_allclose(
-        jnp.array(matrix) @ vectors, vectors * values[None], atol=1e-6 * np.abs(matrix).max()
-    )
