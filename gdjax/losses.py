@@ -48,6 +48,11 @@ def ascent_direction(loss: Loss, params: PyTree, args: tuple) -> PyTree:
     return value_and_ascent(loss, params, args)[1]
 
 
+def hessian_product(loss: Loss, params: PyTree, vector: PyTree, args: tuple) -> PyTree:
+    """Return the Hessian times a vector; of complex parameters, that of pairs of real ones."""
+    return jax.jvp(lambda p: ascent_direction(loss, p, args), (params,), (vector,))[1]
+
+
 def check_params(name: str, params: PyTree) -> PyTree:
     """Return the parameters as strongly typed jax arrays.
 

@@ -7,8 +7,9 @@ from typing import Any, Literal
 import jax
 import numpy as np
 
+from gdjax import checks
 from gdjax.descent import Descent
-from gdjax.descent.description import canonical, typed_key
+from gdjax.descent.description import canonical
 from gdjax.descent.running import execute
 from gdjax.descent.stepping import first_state
 from gdjax.sweeps.axes.concrete import check_concrete
@@ -108,7 +109,7 @@ def sweep(
     [[1, 1, 2], [1, 1, 2]]
     """
     check_concrete("key: got a traced value", key)
-    lanes = checked_lanes(lane, axes, None if key is None else typed_key("key", key))
+    lanes = checked_lanes(lane, axes, None if key is None else checks.typed_key("key", key))
     on = checked_devices(devices)
     sources, own_key = jax.device_put((lanes.sources, lanes.key), on[0])
     check_concrete("lane: sweep is called inside jit", sources)

@@ -10,7 +10,8 @@ import jax.numpy as jnp
 import optax
 
 from gdjax import checks
-from gdjax.transforms.vectors import hessian_product, inner, needed, polar, scaled
+from gdjax.losses import hessian_product
+from gdjax.transforms.vectors import inner, needed, polar, scaled
 
 
 def exact_line_search(fallback: Any = 1.0) -> optax.GradientTransformationExtraArgs:
@@ -51,7 +52,7 @@ def exact_line_search(fallback: Any = 1.0) -> optax.GradientTransformationExtraA
     def update(updates, state, params=None, *, grad=None, value_fn=None, **_):
         length, line = polar(updates)
         slope = inner(needed("grad", grad), line)
-        product = hessian_product(needed("value_fn", value_fn), needed("params", params), line)
+        product = hessian_product(needed("value_fn", value_fn), needed("params", params), line, ())
         curvature = inner(line, product)
         distance = -slope / jnp.where(curvature > 0, curvature, 1)
         has_minimum = (curvature > 0) & jnp.isfinite(distance)

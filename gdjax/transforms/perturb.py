@@ -12,7 +12,6 @@ import optax
 from jax import lax
 
 from gdjax import checks
-from gdjax.descent.description import typed_key
 from gdjax.transforms.vectors import copied, difference, needed, polar
 from gdjax.trees import PyTree, real_vector
 
@@ -72,7 +71,7 @@ def perturb(
     [0. 0.]
     [0. 1.]
     """
-    key = typed_key("key", key)
+    key = checks.typed_key("key", key)
     radius = checks.at_least_zero("radius", radius)
     grad_below = checks.at_least_zero("grad_below", grad_below)
     least_fall = checks.at_least_zero("least_fall", least_fall)

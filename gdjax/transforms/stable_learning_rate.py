@@ -13,9 +13,9 @@ import jax.numpy as jnp
 import optax
 
 from gdjax import checks
-from gdjax.descent.description import typed_key
+from gdjax.losses import hessian_product
 from gdjax.transforms.top_curvature import top_curvature
-from gdjax.transforms.vectors import copied, hessian_product, needed, real_dtype, scaled
+from gdjax.transforms.vectors import copied, needed, real_dtype, scaled
 from gdjax.trees import PyTree
 
 
@@ -67,7 +67,7 @@ def scale_by_stable_learning_rate(
     """
     if not callable(learning_rate):
         learning_rate = checks.finite_scalar("learning_rate", learning_rate)
-    key = typed_key("key", key)
+    key = checks.typed_key("key", key)
     limit = checks.positive_scalar("limit", limit)
 
     def init(params):
@@ -78,7 +78,9 @@ def scale_by_stable_learning_rate(
 
     def update(updates, state, params=None, *, value_fn=None, **_):
         def product(vector):
-            return hessian_product(needed("value_fn", value_fn), needed("params", params), vector)
+            return hessian_product(
+                needed("value_fn", value_fn), needed("params", params), vector, ()
+            )
 
         # An instability grows along the updates, so they show where to look for it.
         top = top_curvature(product, state.vector, updates)

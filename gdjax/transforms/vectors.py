@@ -4,7 +4,6 @@ Numbers are in float32 or wider, whatever the leaves are in, and norms neither o
 underflow, so that a loss may be scaled by any factor.
 """
 
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -83,19 +82,6 @@ def polar(tree: PyTree) -> Polar:
         lambda x, leaf: (x / relative).astype(jnp.result_type(leaf)), shrunk, tree
     )
     return Polar(jnp.where(largest == 0, 0, scale * relative), direction)
-
-
-def hessian_product(value_fn: Callable[..., Any], params: PyTree, vector: PyTree) -> PyTree:
-    """Return the Hessian times a vector; of complex parameters, that of pairs of real ones.
-
-    >>> print(hessian_product(lambda w: w[0] ** 2 * w[1], jnp.ones(2), jnp.array([1.0, 0.0])))
-    [2. 2.]
-    """
-
-    def ascent(params: PyTree) -> PyTree:
-        return jax.tree.map(jnp.conj, jax.grad(value_fn)(params))
-
-    return jax.jvp(ascent, (params,), (vector,))[1]
 
 
 def copied(tree: PyTree) -> PyTree:
