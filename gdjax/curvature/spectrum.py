@@ -43,12 +43,12 @@ class SpectralDensity(NamedTuple):
         """Return the density of the eigenvalues, smoothed by Gaussians.
 
         Args:
-          at: array [any] of where.
+          at: array [points] of where.
           width: standard deviation of the Gaussians, > 0. Below the distance of the nodes it shows
             each of them as a peak of its own.
 
         Returns:
-          Arrays [any]: the density, of integral 1, and its standard error over probes.
+          Arrays [points]: the density, of integral 1, and its standard error over probes.
 
         >>> points = SpectralDensity(jnp.array([[0.0]]), jnp.array([[1.0]]))
         >>> print(f"{points.density([0.0], 1.0).value[0]:.4f}")
@@ -58,7 +58,7 @@ class SpectralDensity(NamedTuple):
         def at_one(at: jax.Array) -> Estimate:
             return self.mean(lambda nodes: jax.scipy.stats.norm.pdf(at, nodes, width))
 
-        return lax.map(at_one, jnp.asarray(at, self.nodes.dtype))
+        return lax.map(at_one, jnp.asarray(at, self.nodes.dtype), batch_size=64)
 
 
 def spectral_density(

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from gdjax import curvature
-from gdjax.curvature.extremes import _krylov
+from gdjax.curvature.extremes import _extremes, _krylov, steps_for
 from gdjax.trees import real_vector
 
 REPEATS = 20
@@ -134,6 +134,13 @@ def test_vmap_of_extremes_is_a_loop_of_it():
     alone = [of_diagonal(eigenvalues).high for eigenvalues in spectra]
     np.testing.assert_allclose(found.high, jnp.stack(alone), rtol=1e-4)
     assert np.all(np.isnan(found.high_error) == np.isnan(ends)[:, None])
+
+
+def test_a_million_parameters_take_little_more_than_one_krylov_basis():
+    shape = jax.ShapeDtypeStruct((10**6,), jnp.float32)
+    steps = steps_for(10**6, None)
+    lowered = _extremes.lower(diagonal, shape, (shape,), jax.random.key(0), 1, steps)
+    assert lowered.compile().memory_analysis().temp_size_in_bytes < 1.2 * 240e6
 
 
 def test_double_precision_is_exact_to_its_own_rounding(x64):

@@ -37,7 +37,7 @@ def test_means_over_the_spectrum_are_within_their_errors():
 
 def test_the_density_has_its_peaks_and_integral_1():
     found = curvature.spectral_density(rotated, PARAMS, SPECTRUM, probes=20)
-    at = jnp.linspace(-10, 30, 2000)
+    at = jnp.linspace(-10, 30, 400)
     density = found.density(at, 0.3)
     np.testing.assert_allclose(jnp.sum(density.value) * (at[1] - at[0]), 1, rtol=1e-4)
     width = 0.3
