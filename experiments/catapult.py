@@ -1,13 +1,13 @@
 """The catapult: at a large learning rate the loss rises before it falls, into a flatter minimum.
 
-Claim: for f = u·v/√n and the loss f²/2, gradient descent changes f and the curvature λ = (|u|² + |v|²)/n by
-f' = f (1 − ηλ + η²f²/n), λ' = λ + (ηf²/n)(ηλ − 4). Below ηλ = 2 the loss falls monotonically, from 2 to 4 it
-spikes and converges where ηλ < 2, and beyond 4 it diverges.
+Claim: for f = u·v/√n and the loss f²/2, gradient descent changes f and the curvature
+λ = (|u|² + |v|²)/n by f' = f (1 − ηλ + η²f²/n) and λ' = λ + (ηf²/n)(ηλ − 4). Below ηλ = 2 the loss falls
+monotonically, from 2 to 4 it spikes and converges where ηλ < 2, and beyond 4 it diverges.
 Source: Lewkowycz, Bahri, Dyer, Sohl-Dickstein and Gur-Ari, The large learning rate phase of deep
 learning: the catapult mechanism, 2020.
 
-How high the spike is depends on ηλ and on f/λ at the start alone; f = 1.065 with λ = 2 (the scale of
-normal weights) gives the first height, and the other two follow.
+How high the spike is depends on ηλ and f/λ at the start alone. Here λ is 2, as normal weights have
+it, f is such that the first height comes out, and the other two follow.
 """
 
 import jax
@@ -25,7 +25,7 @@ PEAKS = {
     2.1: (3.2, 0.05),
     2.5: (50.0, 0.5),
     3.0: (146.0, 0.5),
-}  # of the loss, in units of the first
+}  # in units of the first loss
 CALM, CATAPULTS, BEYOND = [0.5, 1.0, 1.5, 1.9], [*PEAKS, 3.5, 3.95], [4.05, 4.5]
 
 

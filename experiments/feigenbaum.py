@@ -1,12 +1,12 @@
 """Feigenbaum's route to chaos, through the learning rate of gradient descent.
 
-Claim: gradient descent on x³/3 − x²/2 is conjugate to the logistic map with r = 1 + η, η the learning
-rate. Its period doubles at rates whose distances shrink by Feigenbaum's constant, a window of period
-3 opens at 2√2, and at η = 3 the Lyapunov exponent is ln 2.
+Claim: gradient descent on x³/3 − x²/2 is conjugate to the logistic map with r = 1 + η, where η is
+the learning rate. Its period doubles at rates whose distances shrink by Feigenbaum's constant, a
+window of period 3 opens at 2√2, and at η = 3 the Lyapunov exponent is ln 2.
 Source: M. J. Feigenbaum, Quantitative universality for a class of nonlinear transformations, 1978.
 
 A sweep sees which period each rate ends in. From the last rate of a period, Newton's method goes to
-where the derivative of the cycle is −1, as it is at a doubling, or 1, as it is where a cycle is born.
+where the derivative of the cycle is −1, as at a doubling, or 1, as where a cycle is born.
 """
 
 from functools import partial
