@@ -1,8 +1,8 @@
 """The catapult: at a large learning rate the loss rises before it falls, into a flatter minimum.
 
 Claim: for f = u·v/√n and the loss f²/2, gradient descent changes f and the curvature
-λ = (|u|² + |v|²)/n by f' = f (1 − ηλ + η²f²/n) and λ' = λ + (ηf²/n)(ηλ − 4). Below ηλ = 2 the loss falls
-monotonically, from 2 to 4 it spikes and converges where ηλ < 2, and beyond 4 it diverges.
+λ = (|u|² + |v|²)/n by f' = f (1 − ηλ + η²f²/n) and λ' = λ + (ηf²/n)(ηλ − 4). Below ηλ = 2 the loss
+falls monotonically, from 2 to 4 it spikes and converges where ηλ < 2, and beyond 4 it diverges.
 Source: Lewkowycz, Bahri, Dyer, Sohl-Dickstein and Gur-Ari, The large learning rate phase of deep
 learning: the catapult mechanism, 2020.
 
