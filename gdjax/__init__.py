@@ -8,7 +8,7 @@ from gdjax.descent import Descent, Result, State, Status, init, run, step
 from gdjax.update import gradient_step
 
 if TYPE_CHECKING:
-    from gdjax import basins, landscapes, plot, reduce
+    from gdjax import basins, curvature, landscapes, plot, reduce
     from gdjax.basins import Attractors, Basins, map_basins
     from gdjax.sweeps import Runs, grid, paired, sobol, sweep, uniform
 
@@ -22,6 +22,7 @@ __all__ = [
     "Status",
     "basins",
     "batches",
+    "curvature",
     "gradient_step",
     "grid",
     "init",

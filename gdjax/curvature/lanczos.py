@@ -1,0 +1,101 @@
+"""Lanczos' tridiagonalisation with full reorthogonalisation, as one compiled loop.
+
+Golub and Van Loan, Matrix Computations, 4th edition, 2013, section 10.3; orthogonalised twice as
+in Giraud, Langou and Rozložník, The loss of orthogonality in the Gram-Schmidt process, 2005.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+Product = Callable[[jax.Array], jax.Array]
+
+
+class Krylov(NamedTuple):
+    """An orthonormal basis Q, and the tridiagonal matrix T = Q H Qᵀ."""
+
+    basis: jax.Array  # [steps, dim] in rows
+    diagonal: jax.Array  # [steps] of T
+    beside: jax.Array  # [steps] beside its diagonal; the last is the norm of what lies outside
+    norm: jax.Array  # scalar, the largest ‖Hq‖ seen, at most that of H
+    rounding: jax.Array  # scalar, Frobenius norm of Q H Qᵀ − T, which would be 0
+
+    def tridiagonal(self) -> jax.Array:
+        """Return T as an array [steps, steps]."""
+        beside = self.beside[:-1]
+        return jnp.diag(self.diagonal) + jnp.diag(beside, 1) + jnp.diag(beside, -1)
+
+
+def lanczos(
+    product: Product, start: jax.Array, steps: int, key: jax.Array, locked: jax.Array | None = None
+) -> Krylov:
+    """Return the Krylov space of a symmetric matrix and a vector.
+
+    Where it ends early, as an invariant subspace, it goes on in a random direction orthogonal to
+    it, and the entry beside the diagonal is 0.
+
+    Args:
+      product: the matrix times a vector [dim].
+      start: random vector [dim].
+      steps: dimension of the space; with the rows of `locked` at most `dim`.
+      key: random key for the directions to go on in.
+      locked: orthonormal rows [any, dim] that the space is kept orthogonal to; some may be 0.
+    """
+    locked = jnp.zeros((0, start.size), start.dtype) if locked is None else locked
+    eps = jnp.finfo(start.dtype).eps
+
+    def unlocked(vector: jax.Array) -> jax.Array:
+        return vector - times(times(locked, vector), locked)
+
+    def split(vector: jax.Array, basis: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """Return the coordinates in the basis, and what is orthogonal to it."""
+        coordinates = jnp.zeros(steps, start.dtype)
+        for _ in range(2):
+            vector = unlocked(vector)
+            inside = times(basis, vector)
+            coordinates, vector = coordinates + inside, vector - times(inside, basis)
+        return coordinates, vector
+
+    def fresh(number: jax.Array, basis: jax.Array) -> jax.Array:
+        random = jax.random.normal(jax.random.fold_in(key, number), start.shape, start.dtype)
+        return normalised(split(random, basis)[1])[0]
+
+    def step(carry: tuple, number: jax.Array) -> tuple:
+        basis, direction, before, norm = carry
+        basis = basis.at[number].set(direction)
+        image = unlocked(product(direction))
+        norm = jnp.maximum(norm, normalised(image)[1])
+        inside, outside = split(image, basis)
+        here = inside[number]
+        place = jnp.arange(steps)
+        expected = jnp.where(place == number, here, jnp.where(place == number - 1, before, 0))
+        excess = normalised(inside - expected)[1]
+        following, beside = normalised(outside)
+        ended = beside <= eps * norm
+        following = lax.cond(ended, fresh, lambda *_: following, number, basis)
+        beside = jnp.where(ended, 0, beside)
+        return (basis, following, beside, norm), (here, beside, excess)
+
+    zero = jnp.zeros((), start.dtype)
+    basis = jnp.zeros((steps, start.size), start.dtype)
+    first = normalised(unlocked(unlocked(start)))[0]
+    (basis, _, _, norm), (diagonal, beside, excess) = lax.scan(
+        step, (basis, first, zero, zero), jnp.arange(steps, dtype=jnp.int32)
+    )
+    return Krylov(basis, diagonal, beside, norm, normalised(excess)[1])
+
+
+def times(a: jax.Array, b: jax.Array) -> jax.Array:
+    """Return the matrix product, in full precision on every device."""
+    return jnp.matmul(a, b, precision=lax.Precision.HIGHEST)
+
+
+def normalised(vector: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Return the vector in unit length, and its length, where squares would not fit as well."""
+    largest = jnp.max(jnp.abs(vector))
+    scale = jnp.where(largest > 0, largest, 1)
+    length = jnp.linalg.norm(vector / scale)
+    return vector / scale / jnp.where(largest > 0, length, 1), scale * length
