@@ -122,13 +122,16 @@ def _loss(state: State) -> jax.Array:
 def _suggested(rates, losses, window):
     smoothed = _running_median(losses, window)
     lowest = len(losses) - 1 - jnp.argmin(smoothed[::-1])  # the last of equal ones
-    falls = jnp.where(jnp.arange(len(rates)) < lowest, jnp.diff(smoothed), jnp.inf)
+    # Over as many steps as the median is, lest it be led by what noise is left.
+    wide = jnp.pad(smoothed, window // 2, mode="edge")
+    rises = wide[window:] - wide[:-window]
+    rises = jnp.where(jnp.arange(len(rates)) < lowest, rises, jnp.inf)
     fell = smoothed[lowest] < smoothed[0]
     return RangeTest(
         rates=rates,
         losses=losses[1:],
         smoothed=smoothed[1:],
-        suggestion=jnp.where(fell, rates[jnp.argmin(falls)], jnp.nan),
+        suggestion=jnp.where(fell, rates[jnp.argmin(rises)], jnp.nan),
         largest=jnp.where(fell, rates[lowest - 1], jnp.nan),
     )
 
