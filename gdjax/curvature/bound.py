@@ -11,20 +11,21 @@ import jax.numpy as jnp
 from jax import lax
 
 RISK = 1e-4  # probability that a start has so little of the extreme eigenvector that a bound fails
-HALVINGS = 40
+DISTANCES = 256  # that are tried
 
 
-def excess(ritz: jax.Array, beside: jax.Array, dim: int) -> jax.Array:
+def excess(largest: jax.Array, diagonal: jax.Array, beside: jax.Array, dim: int) -> jax.Array:
     """Return a bound on the largest eigenvalue less the largest Ritz value.
 
-    The next Lanczos vector is p(H)v of the start v, with a polynomial p that vanishes at the Ritz
-    values. It has unit length, so the component γ of v along an eigenvector of eigenvalue λ meets
-    |γ p(λ)| ≤ 1; and |γ| of a random v is above a known δ, but for a small risk. Hence λ is at
-    most where p, which grows beyond the last Ritz value, reaches 1/δ.
+    Each Lanczos vector is p(H)v of the start v, with a polynomial p that grows beyond the largest
+    Ritz value. It has unit length, so the component γ of v along an eigenvector of eigenvalue λ
+    meets |γ p(λ)| ≤ 1; and |γ| of a random v is above a known δ, but for a small risk. Hence λ is
+    at most where any p reaches 1/δ.
 
     Args:
-      ritz: eigenvalues [steps] of the tridiagonal matrix in ascending order.
-      beside: [steps] its entries beside the diagonal, and the norm of what lies outside.
+      largest: scalar, largest eigenvalue of the tridiagonal matrix.
+      diagonal: [steps] of it.
+      beside: [steps] beside its diagonal, and the norm of what lies outside of the Krylov space.
       dim: dimension of the space of the start.
 
     Returns:
@@ -32,17 +33,21 @@ def excess(ritz: jax.Array, beside: jax.Array, dim: int) -> jax.Array:
     """
     # The density of γ at 0 is below √(dim/2π), and the risk is that of |γ| < δ.
     log_reach = math.log(math.sqrt(2 * dim / math.pi) / RISK)
-    gaps, steps = ritz[-1] - ritz, ritz.size
-    target = jnp.sum(jnp.log(beside)) + log_reach
-    farthest = jnp.exp(target / steps)  # since p is largest if all Ritz values are the last one
-    least = jnp.finfo(ritz.dtype).eps ** 2
+    tiny = jnp.finfo(diagonal.dtype).tiny
+    # A p is least for its degree if all its zeros are at the largest Ritz value.
+    degree = jnp.arange(1, diagonal.size + 1, dtype=diagonal.dtype)
+    farthest = jnp.exp(jnp.min((jnp.cumsum(jnp.log(beside)) + log_reach) / degree))
+    least = 2 * math.log(jnp.finfo(diagonal.dtype).eps)
+    distance = farthest * jnp.exp(jnp.linspace(least, 0, DISTANCES, dtype=diagonal.dtype))
 
-    def halve(_: int, bracket: tuple) -> tuple:
-        low, high = bracket  # of the logarithm, in units of the farthest
-        middle = (low + high) / 2
-        beyond = jnp.sum(jnp.log(gaps + farthest * jnp.exp(middle))) >= target
-        return jnp.where(beyond, low, middle), jnp.where(beyond, middle, high)
+    def grow(carry: tuple, row: tuple) -> tuple:
+        pivot, before, log, highest = carry
+        gap, after = row
+        pivot = jnp.maximum(gap + distance - before * (before / pivot), tiny)
+        log = log + jnp.log(pivot) - jnp.log(after)
+        return (pivot, after, log, jnp.maximum(highest, log)), None
 
-    bracket = jnp.log(least), jnp.zeros((), ritz.dtype)
-    _, high = lax.fori_loop(0, HALVINGS, halve, bracket)
-    return farthest * jnp.exp(high)
+    nothing = jnp.zeros_like(distance)
+    first = jnp.ones_like(distance), jnp.zeros_like(largest), nothing, nothing
+    (*_, highest), _ = lax.scan(grow, first, (largest - diagonal, beside))
+    return jnp.min(jnp.where(highest >= log_reach, distance, farthest))

@@ -174,11 +174,11 @@ def _krylov(
         start = jax.random.normal(own, like.shape, like.dtype)
         krylov = lanczos(product, start, steps, more, locked)
         ritz, inside = eigh(krylov.tridiagonal())
-        top = ritz[-1] + bound.excess(ritz, krylov.beside, like.size)
-        bottom = -ritz[0] + bound.excess(-ritz[::-1], krylov.beside, like.size)
+        above = bound.excess(ritz[-1], krylov.diagonal, krylov.beside, like.size)
+        below = bound.excess(-ritz[0], -krylov.diagonal, krylov.beside, like.size)
         for row, column in ((number, inside[:, -1]), (k + number, inside[:, 0])):
             locked = locked.at[row].set(normalised(times(column, krylov.basis))[0])
-        return locked, (top, bottom, krylov.rounding, krylov.norm)
+        return locked, (ritz[-1] + above, below - ritz[0], krylov.rounding, krylov.norm)
 
     nothing = jnp.zeros((2 * k, like.size), like.dtype)
     locked, (top, bottom, rounding, norm) = lax.scan(find, nothing, jnp.arange(k, dtype=jnp.int32))

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+NOISE = 16  # in machine epsilons of the largest ‖Hq‖: a product is rounded by about as much
 Product = Callable[[jax.Array], jax.Array]
 
 
@@ -21,7 +22,7 @@ class Krylov(NamedTuple):
     diagonal: jax.Array  # [steps] of T
     beside: jax.Array  # [steps] beside its diagonal; the last is the norm of what lies outside
     norm: jax.Array  # scalar, the largest ‖Hq‖ seen, at most that of H
-    rounding: jax.Array  # scalar, Frobenius norm of Q H Qᵀ − T, which would be 0
+    rounding: jax.Array  # scalar, norm of what rounding left of Q H Qᵀ − T
 
     def tridiagonal(self) -> jax.Array:
         """Return T as an array [steps, steps]."""
@@ -72,11 +73,11 @@ def lanczos(
         here = inside[number]
         place = jnp.arange(steps)
         expected = jnp.where(place == number, here, jnp.where(place == number - 1, before, 0))
-        excess = normalised(inside - expected)[1]
-        following, beside = normalised(outside)
-        ended = beside <= eps * norm
+        following, outward = normalised(outside)
+        ended = outward <= NOISE * eps * norm  # what is left could not be made orthogonal either
         following = lax.cond(ended, fresh, lambda *_: following, number, basis)
-        beside = jnp.where(ended, 0, beside)
+        beside = jnp.where(ended, 0, outward)
+        excess = normalised(inside - expected)[1] + outward - beside
         return (basis, following, beside, norm), (here, beside, excess)
 
     zero = jnp.zeros((), start.dtype)
