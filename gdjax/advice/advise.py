@@ -6,13 +6,16 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import optax
 
 from gdjax import checks
 from gdjax.advice.dynamics import Dynamics, best_momentum
-from gdjax.advice.preconditioner import preconditioned
 from gdjax.advice.text import paragraph
-from gdjax.curvature import extremes
-from gdjax.losses import Loss, check_params
+from gdjax.curvature import Estimate, extremes
+from gdjax.curvature.extremes import real_size, steps_for
+from gdjax.curvature.preconditioned import preconditioned_ends
+from gdjax.curvature.products import widened
+from gdjax.losses import Loss, ascent_direction, check_params
 from gdjax.trees import PyTree, strongly_typed
 
 MUCH_SLOWER = 10  # times
@@ -45,6 +48,8 @@ FAMILIES = {  # with the momentum where none is given
     "adam": (Family.ADAM, 0.9),
     "rmsprop": (Family.RMSPROP, 0.0),
 }
+
+ADAPTIVE = {Family.ADAM: optax.scale_by_adam(), Family.RMSPROP: optax.scale_by_rms()}
 
 
 class Figures(NamedTuple):
@@ -213,24 +218,36 @@ def advise(
 
 @partial(jax.jit, static_argnums=(0, 1))
 def _advise(loss, family, params, args, momentum, opt_state, key):
-    if family in (Family.ADAM, Family.RMSPROP):
-        loss, params, args = preconditioned(loss, params, args, opt_state, family is Family.ADAM)
-    ends = extremes(loss, params, *args, key=key)
-    low, high, low_error, high_error = (
-        end[0] for end in (ends.low, ends.high, ends.low_error, ends.high_error)
-    )
-    code, momentum = jnp.asarray(family, jnp.int8), momentum.astype(high.dtype)
+    if family in ADAPTIVE:
+        low, high = _adaptive_ends(loss, family, params, args, momentum, opt_state, key)
+    else:
+        found = extremes(loss, params, *args, key=key)
+        low = Estimate(found.low[0], found.low_error[0])
+        high = Estimate(found.high[0], found.high_error[0])
+    code, momentum = jnp.asarray(family, jnp.int8), momentum.astype(high.value.dtype)
     dynamics = _dynamics(code, momentum)
-    is_bowl = low > low_error
+    is_bowl = low.value > low.error
 
     def figures(low_sign: Any, high_sign: Any) -> Figures:
-        ends = low + low_sign * low_error, high + high_sign * high_error
+        ends = low.value + low_sign * low.error, high.value + high_sign * high.error
         return _figures(dynamics, *ends, is_bowl)
 
     # Each figure rises or falls with either end alone, so that it is farthest off at a corner.
     corners = jax.vmap(figures)(jnp.array([-1, -1, 1, 1]), jnp.array([-1, 1, -1, 1]))
     found = figures(0, 0)
     return Advice(code, momentum, *found, error=jax.tree.map(_farthest, found, corners))
+
+
+def _adaptive_ends(loss, family, params, args, momentum, opt_state, key):
+    params = widened(params)
+    if opt_state is None:
+        _, opt_state = ADAPTIVE[family].update(
+            ascent_direction(loss, params, args), ADAPTIVE[family].init(params)
+        )
+    given = {"b1": momentum} if family is Family.ADAM else {}
+    key = jax.random.key(0) if key is None else key
+    steps = steps_for(real_size(params), None)
+    return preconditioned_ends(loss, params, opt_state, args, key, given, True, steps)
 
 
 def _dynamics(family: jax.Array, momentum: jax.Array) -> Dynamics:

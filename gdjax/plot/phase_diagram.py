@@ -69,7 +69,9 @@ def phase_diagram(
     return ax
 
 
-def _checked(labels: Any, coords: Any, names: Any) -> tuple[np.ndarray, dict[int, str]]:
+def _checked(
+    labels: Any, coords: Mapping[str, Any], names: Mapping[int, str] | type[IntEnum]
+) -> tuple[np.ndarray, dict[int, str]]:
     labels = np.asarray(labels)
     if not np.issubdtype(labels.dtype, np.integer):
         raise TypeError(f"labels: expected integers, got {labels.dtype}")
@@ -79,7 +81,7 @@ def _checked(labels: Any, coords: Any, names: Any) -> tuple[np.ndarray, dict[int
             f"labels: expected two dimensions as long as {dict(zip(coords, lengths))}, "
             f"got {labels.shape}"
         )
-    if isinstance(names, type) and issubclass(names, IntEnum):
+    if not isinstance(names, Mapping):
         names = {int(member): member.name.lower().replace("_", " ") for member in names}
     if missing := sorted(set(np.unique(labels).tolist()) - set(names)):
         raise ValueError(f"names: expected one for each label, got none for {missing}")
