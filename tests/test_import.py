@@ -23,7 +23,10 @@ def test_unknown_name_is_no_attribute():
         gdjax.nothing  # noqa: B018
 
 
-@pytest.mark.parametrize("room", ["basins", "landscapes", "plot", "reduce", "sweeps"])
+LATER = ["advice", "basins", "curvature", "landscapes", "plot", "reduce", "sweeps"]
+
+
+@pytest.mark.parametrize("room", LATER)
 def test_rooms_that_a_run_does_not_need_are_not_imported_with_gdjax(room):
     code = f"import sys, gdjax; sys.exit('gdjax.{room}' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
