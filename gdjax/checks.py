@@ -67,3 +67,15 @@ def hashable(name: str, value: Any) -> Any:
             "be found again; give the class a hash, or pass a function"
         ) from None
     return value
+
+
+def typed_key(name: str, key: Any) -> jax.Array:
+    """Return one random key as a typed key, else raise naming the argument."""
+    dtype = getattr(key, "dtype", None)
+    if dtype is not None and jnp.issubdtype(dtype, jax.dtypes.prng_key):
+        if key.shape == ():
+            return key
+        raise TypeError(f"{name}: expected one random key, got an array of keys {key.shape}")
+    if dtype == jnp.uint32 and key.shape == jax.random.PRNGKey(0).shape:
+        return jax.random.wrap_key_data(jnp.asarray(key))
+    raise TypeError(f"{name}: expected a random key such as jax.random.key(0), got {key!r}")

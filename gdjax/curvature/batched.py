@@ -23,22 +23,23 @@ class _InBatches:
     def __call__(self, params: PyTree, *args: Any) -> jax.Array:
         *others, data = args
         examples = len(jax.tree.leaves(data)[0])
-        whole, rest = divmod(examples, self.size)
+        most = min(self.size, examples)
+        whole, rest = divmod(examples, most)
 
         def share(params: PyTree, first: jax.Array | int, size: int) -> jax.Array:
             batch = jax.tree.map(lambda x: lax.dynamic_slice_in_dim(x, first, size), data)
             return size / examples * self.loss(params, *others, batch)
 
         # What a batch needs to be differentiated is computed again rather than kept.
-        one = jax.checkpoint(lambda params, first: share(params, first, self.size))
+        one = jax.checkpoint(lambda params, first: share(params, first, most))
         dtype = jnp.promote_types(jax.eval_shape(one, params, 0).dtype, jnp.float32)
-        starts = self.size * jnp.arange(whole, dtype=jnp.int32)
+        starts = most * jnp.arange(whole, dtype=jnp.int32)
         total, _ = lax.scan(
             lambda total, first: (total + one(params, first).astype(dtype), None),
             jnp.zeros((), dtype),
             starts,
         )
-        return total + share(params, whole * self.size, rest).astype(dtype) if rest else total
+        return total + share(params, whole * most, rest).astype(dtype) if rest else total
 
 
 def in_batches(loss: Loss, size: int) -> Callable[..., jax.Array]:

@@ -82,7 +82,7 @@ def extremes(
     """
     checks.function("loss", loss)
     params = widened(params)
-    key = jax.random.key(0) if key is None else key
+    key = checks.typed_key("key", jax.random.key(0) if key is None else key)
     k = checks.whole_number("k", k, least=1)
     if k > (dim := real_size(params)):
         raise ValueError(f"k: expected at most the {dim} parameters, got {k}")
@@ -170,9 +170,7 @@ def _krylov(
     """Find one eigenvector at each end, then one more orthogonal to those, and so on."""
 
     def find(locked: jax.Array, number: jax.Array) -> tuple:
-        own, more = jax.random.split(jax.random.fold_in(key, number))
-        start = jax.random.normal(own, like.shape, like.dtype)
-        krylov = lanczos(product, start, steps, more, locked)
+        krylov = lanczos(product, like, steps, jax.random.fold_in(key, number), locked)
         ritz, inside = eigh(krylov.tridiagonal())
         above = bound.excess(ritz[-1], krylov.diagonal, krylov.beside, like.size)
         below = bound.excess(-ritz[0], -krylov.diagonal, krylov.beside, like.size)

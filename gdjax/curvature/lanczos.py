@@ -31,60 +31,59 @@ class Krylov(NamedTuple):
 
 
 def lanczos(
-    product: Product, start: jax.Array, steps: int, key: jax.Array, locked: jax.Array | None = None
+    product: Product, like: jax.Array, steps: int, key: jax.Array, locked: jax.Array | None = None
 ) -> Krylov:
-    """Return the Krylov space of a symmetric matrix and a vector.
+    """Return the Krylov space of a symmetric matrix and a random vector.
 
-    Where it ends early, as an invariant subspace, it goes on in a random direction orthogonal to
-    it, and the entry beside the diagonal is 0.
+    Where it ends early, as an invariant subspace, it goes on in another random direction
+    orthogonal to it, and the entry beside the diagonal is 0.
 
     Args:
       product: the matrix times a vector [dim].
-      start: random vector [dim].
+      like: array [dim] of the shape and dtype of the vectors.
       steps: dimension of the space; with the rows of `locked` at most `dim`.
-      key: random key for the directions to go on in.
+      key: random key.
       locked: orthonormal rows [any, dim] that the space is kept orthogonal to; some may be 0.
     """
-    locked = jnp.zeros((0, start.size), start.dtype) if locked is None else locked
-    eps = jnp.finfo(start.dtype).eps
+    locked = jnp.zeros((0, like.size), like.dtype) if locked is None else locked
+    eps = jnp.finfo(like.dtype).eps
 
     def unlocked(vector: jax.Array) -> jax.Array:
         return vector - times(times(locked, vector), locked)
 
     def split(vector: jax.Array, basis: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Return the coordinates in the basis, and what is orthogonal to it."""
-        coordinates = jnp.zeros(steps, start.dtype)
-        for _ in range(2):
+
+        def once(_: int, carry: tuple) -> tuple:
+            coordinates, vector = carry
             vector = unlocked(vector)
             inside = times(basis, vector)
-            coordinates, vector = coordinates + inside, vector - times(inside, basis)
-        return coordinates, vector
+            return coordinates + inside, vector - times(inside, basis)
+
+        return lax.fori_loop(0, 2, once, (jnp.zeros(steps, like.dtype), vector))
 
     def fresh(number: jax.Array, basis: jax.Array) -> jax.Array:
-        random = jax.random.normal(jax.random.fold_in(key, number), start.shape, start.dtype)
+        random = jax.random.normal(jax.random.fold_in(key, number), like.shape, like.dtype)
         return normalised(split(random, basis)[1])[0]
 
     def step(carry: tuple, number: jax.Array) -> tuple:
         basis, direction, before, norm = carry
+        direction = lax.cond(before > 0, lambda *_: direction, fresh, number, basis)
         basis = basis.at[number].set(direction)
         image = unlocked(product(direction))
         norm = jnp.maximum(norm, normalised(image)[1])
         inside, outside = split(image, basis)
-        here = inside[number]
-        place = jnp.arange(steps)
+        here, place = inside[number], jnp.arange(steps)
         expected = jnp.where(place == number, here, jnp.where(place == number - 1, before, 0))
         following, outward = normalised(outside)
-        ended = outward <= NOISE * eps * norm  # what is left could not be made orthogonal either
-        following = lax.cond(ended, fresh, lambda *_: following, number, basis)
-        beside = jnp.where(ended, 0, outward)
+        # What is as small as rounding could not be made orthogonal either.
+        beside = jnp.where(outward <= NOISE * eps * norm, 0, outward)
         excess = normalised(inside - expected)[1] + outward - beside
         return (basis, following, beside, norm), (here, beside, excess)
 
-    zero = jnp.zeros((), start.dtype)
-    basis = jnp.zeros((steps, start.size), start.dtype)
-    first = normalised(unlocked(unlocked(start)))[0]
+    zero, nothing = jnp.zeros((), like.dtype), jnp.zeros((steps, like.size), like.dtype)
     (basis, _, _, norm), (diagonal, beside, excess) = lax.scan(
-        step, (basis, first, zero, zero), jnp.arange(steps, dtype=jnp.int32)
+        step, (nothing, nothing[0], zero, zero), jnp.arange(steps, dtype=jnp.int32)
     )
     return Krylov(basis, diagonal, beside, norm, normalised(excess)[1])
 

@@ -77,7 +77,7 @@ def preconditioned_sharpness(
     """
     checks.function("loss", loss)
     params = widened(params)
-    key = jax.random.key(0) if key is None else key
+    key = checks.typed_key("key", jax.random.key(0) if key is None else key)
     given = {"b1": b1, "b2": b2, "decay": decay, "eps": eps, "eps_root": eps_root}
     given = {
         name: checks.finite_scalar(name, value)

@@ -43,12 +43,12 @@ class SpectralDensity(NamedTuple):
         """Return the density of the eigenvalues, smoothed by Gaussians.
 
         Args:
-          at: array [any] of where.
+          at: array [points] of where.
           width: standard deviation of the Gaussians, > 0. Below the distance of the nodes it shows
             each of them as a peak of its own.
 
         Returns:
-          Arrays [any]: the density, of integral 1, and its standard error over probes.
+          Arrays [points]: the density, of integral 1, and its standard error over probes.
 
         >>> points = SpectralDensity(jnp.array([[0.0]]), jnp.array([[1.0]]))
         >>> print(f"{points.density([0.0], 1.0).value[0]:.4f}")
@@ -58,7 +58,7 @@ class SpectralDensity(NamedTuple):
         def at_one(at: jax.Array) -> Estimate:
             return self.mean(lambda nodes: jax.scipy.stats.norm.pdf(at, nodes, width))
 
-        return lax.map(at_one, jnp.asarray(at, self.nodes.dtype))
+        return lax.map(at_one, jnp.asarray(at, self.nodes.dtype), batch_size=64)
 
 
 def spectral_density(
@@ -99,7 +99,7 @@ def spectral_density(
     """
     checks.function("loss", loss)
     params = widened(params)
-    key = jax.random.key(0) if key is None else key
+    key = checks.typed_key("key", jax.random.key(0) if key is None else key)
     probes = checks.whole_number("probes", probes, least=2)
     steps = steps_for(real_size(params), max_steps)
     return _spectral_density(loss, params, args, key, probes, steps)
@@ -135,7 +135,7 @@ def trace(
     """
     checks.function("loss", loss)
     params = widened(params)
-    key = jax.random.key(0) if key is None else key
+    key = checks.typed_key("key", jax.random.key(0) if key is None else key)
     return _trace(loss, params, args, key, checks.whole_number("probes", probes, least=6))
 
 
@@ -151,9 +151,7 @@ def _spectral_density(
         return SpectralDensity(nodes[None], jnp.full_like(nodes, 1 / nodes.size)[None])
 
     def probe(key: jax.Array) -> tuple:
-        own, more = jax.random.split(key)
-        start = jax.random.rademacher(own, flat.shape, flat.dtype)
-        nodes, inside = eigh(lanczos(product, start, steps, more).tridiagonal())
+        nodes, inside = eigh(lanczos(product, flat, steps, key).tridiagonal())
         return nodes, inside[0] ** 2
 
     return SpectralDensity(*lax.map(probe, jax.random.split(key, probes)))

@@ -89,7 +89,7 @@ class Descent:
             raise TypeError(f"stop: expected a condition of gdjax.stop or None, got {self.stop!r}")
         object.__setattr__(self, "max_steps", _steps(self.max_steps))
         if self.key is not None:
-            object.__setattr__(self, "key", typed_key("key", self.key))
+            object.__setattr__(self, "key", checks.typed_key("key", self.key))
         for recorder in recorders(self.record):
             if not isinstance(recorder, (Every, Fold)):
                 raise TypeError(f"record: expected recorders of gdjax.record, got {recorder!r}")
@@ -131,18 +131,6 @@ def _steps(max_steps: Any) -> int | jax.Array:
     if number > INT32_MAX:
         raise ValueError(f"max_steps: expected at most {INT32_MAX}, got {number}")
     return max_steps if isinstance(max_steps, jax.Array) else number
-
-
-def typed_key(name: str, key: Any) -> jax.Array:
-    """Return one random key as a typed key, else raise naming the argument."""
-    dtype = getattr(key, "dtype", None)
-    if dtype is not None and jnp.issubdtype(dtype, jax.dtypes.prng_key):
-        if key.shape == ():
-            return key
-        raise TypeError(f"{name}: expected one random key, got an array of keys {key.shape}")
-    if dtype == jnp.uint32 and key.shape == jax.random.PRNGKey(0).shape:
-        return jax.random.wrap_key_data(jnp.asarray(key))
-    raise TypeError(f"{name}: expected a random key such as jax.random.key(0), got {key!r}")
 
 
 TRACED = ("params", "args", "batches", "stop", "key", "record")

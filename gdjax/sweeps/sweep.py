@@ -8,8 +8,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from gdjax import checks
 from gdjax.descent import Descent
-from gdjax.descent.description import canonical, typed_key
+from gdjax.descent.description import canonical
 from gdjax.descent.running import execute
 from gdjax.descent.stepping import first_state
 from gdjax.sweeps.axes.concrete import check_concrete
@@ -109,7 +110,7 @@ def sweep(
     [[1, 1, 2], [1, 1, 2]]
     """
     check_concrete("key: got a traced value", key)
-    lanes = checked_lanes(lane, axes, None if key is None else typed_key("key", key))
+    lanes = checked_lanes(lane, axes, None if key is None else checks.typed_key("key", key))
     check_concrete("lane: sweep is called inside jit", jnp.zeros(()))
     reducers = None if reduce is None else checked_reducers(reduce)
     keep = whole_outcome if reducers is None else reducers

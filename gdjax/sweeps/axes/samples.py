@@ -8,7 +8,6 @@ import jax
 import numpy as np
 
 from gdjax import checks
-from gdjax.descent.description import typed_key
 from gdjax.sweeps.axes.axis import Axis, assembled, component_names, rows
 from gdjax.sweeps.axes.box import Box, checked_box
 from gdjax.sweeps.axes.concrete import check_concrete, default_float
@@ -72,7 +71,7 @@ def uniform(key: jax.Array, box: Any, n: int) -> Samples:
     >>> runs.dims, runs.shape, runs.params.shape
     (('start',), (100,), (100, 2))
     """
-    key, checked = typed_key("key", key), checked_box(box)
+    key, checked = checks.typed_key("key", key), checked_box(box)
     n = checks.whole_number("n", n, least=1)
     unit = jax.random.uniform(key, (n, len(checked.bounds)))
     check_concrete("key: got a traced value, or uniform is called inside jit", unit)
