@@ -213,6 +213,7 @@ def advise(
     momentum = checks.finite_scalar("momentum", default if momentum is None else momentum)
     if checks.is_concrete(momentum) and not 0 <= momentum < 1:
         raise ValueError(f"momentum: expected a number from 0 to below 1, got {momentum!r}")
+    key = None if key is None else checks.typed_key("key", key)
     return _advise(loss, family, params, args, strongly_typed(momentum), opt_state, key)
 
 

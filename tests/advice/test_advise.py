@@ -252,6 +252,7 @@ def test_parameters_may_be_a_tree_with_complex_leaves():
         (lambda: advise(bowl, jnp.ones(3), "gd", momentum=1.0), ValueError, "^momentum: "),
         (lambda: advise(bowl, jnp.ones(3), "gd", momentum="much"), TypeError, "^momentum: "),
         (lambda: advise(bowl, jnp.ones(3), "adam", opt_state=()), TypeError, "^opt_state: "),
+        (lambda: advise(bowl, jnp.ones(3), "gd", key=0), TypeError, "^key: "),
         (lambda: advise(bowl, jnp.ones(3, int), "gd"), TypeError, "^params"),
         (lambda: advise(3, jnp.ones(3), "gd"), TypeError, "^loss: "),
     ],
