@@ -3,7 +3,7 @@
 import sys
 from importlib import import_module
 
-EXPERIMENTS = ("himmelblau_basins",)
+EXPERIMENTS = ("himmelblau_basins", "feigenbaum", "catapult", "edge_of_stability")
 
 
 def main(names: list[str]) -> int:

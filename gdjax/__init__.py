@@ -9,17 +9,22 @@ from gdjax.update import gradient_step
 
 if TYPE_CHECKING:
     from gdjax import basins, curvature, landscapes, plot, reduce, schedules, transforms
+    from gdjax.advice import Advice, RangeTest, RateVerdict, advise, lr_range_test
     from gdjax.basins import Attractors, Basins, map_basins
     from gdjax.sweeps import Runs, grid, paired, sobol, sweep, uniform
 
 __all__ = [
+    "Advice",
     "Attractors",
     "Basins",
     "Descent",
+    "RangeTest",
+    "RateVerdict",
     "Result",
     "Runs",
     "State",
     "Status",
+    "advise",
     "basins",
     "batches",
     "curvature",
@@ -27,6 +32,7 @@ __all__ = [
     "grid",
     "init",
     "landscapes",
+    "lr_range_test",
     "map_basins",
     "paired",
     "plot",
@@ -44,6 +50,7 @@ __all__ = [
 
 # What one run does not need is imported where it is first used: it would take longer than optax.
 _ROOMS = {
+    **dict.fromkeys(("Advice", "RangeTest", "RateVerdict", "advise", "lr_range_test"), "advice"),
     **dict.fromkeys(("Attractors", "Basins", "map_basins"), "basins"),
     **dict.fromkeys(("Runs", "grid", "paired", "sobol", "sweep", "uniform"), "sweeps"),
 }

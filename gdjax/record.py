@@ -13,7 +13,19 @@ import jax.numpy as jnp
 from gdjax import checks
 from gdjax.trees import PyTree
 
-__all__ = ["Every", "Fold", "Series", "every", "fold", "maximum", "mean", "minimum", "variance"]
+__all__ = [
+    "Every",
+    "Fold",
+    "OfLoss",
+    "Series",
+    "every",
+    "fold",
+    "maximum",
+    "mean",
+    "minimum",
+    "of_loss",
+    "variance",
+]
 
 # A recorder's functions see a `gdjax.State`, which lives a floor above.
 Of = Callable[[Any], PyTree]
@@ -35,11 +47,26 @@ class Series(NamedTuple):
 
 @jax.tree_util.register_static
 @dataclass(frozen=True)
+class OfLoss:
+    """What to record of a loss: made by `of_loss`."""
+
+    function: Callable[..., PyTree]
+    fields: tuple[str, ...]
+
+
+@jax.tree_util.register_static
+@dataclass(frozen=True)
 class Every:
     """A recorder made by `every`."""
 
     period: int
-    of: Of
+    of: Of | OfLoss
+
+    def entry(self, state: Any, loss: Callable[..., Any], args: tuple) -> PyTree:
+        """Return what to record of a state, of the run of a loss with these arguments."""
+        if not isinstance(self.of, OfLoss):
+            return self.of(state)
+        return self.of.function(loss, *(getattr(state, name) for name in self.of.fields), *args)
 
 
 class Fold:
@@ -65,12 +92,13 @@ class Fold:
         return memory
 
 
-def every(period: int, of: Of = _loss) -> Every:
+def every(period: int, of: Of | OfLoss = _loss) -> Every:
     """Record a function of the state at the start, at every `period`-th step and at the end.
 
     Args:
       period: whole number of steps, at least 1.
-      of: function of the `gdjax.State` that returns any pytree of arrays; the loss if left out.
+      of: function of the `gdjax.State` that returns any pytree of arrays, or what `of_loss` returns
+        of a function that needs the loss itself; the loss at that state if left out.
 
     Returns:
       A recorder; the result holds a `Series` with leaves of shape
@@ -87,7 +115,36 @@ def every(period: int, of: Of = _loss) -> Every:
     >>> series.steps.tolist(), series.values.tolist()
     ([0, 2, 4], [1.0, 0.25, 0.0625])
     """
-    return Every(checks.whole_number("period", period, least=1), checks.function("of", of))
+    of = of if isinstance(of, OfLoss) else checks.function("of", of)
+    return Every(checks.whole_number("period", period, least=1), of)
+
+
+def of_loss(function: Callable[..., PyTree], *fields: str) -> OfLoss:
+    """Return what `every` takes to record a function of the loss along the run, its curvature say.
+
+    Args:
+      function: function of `(loss, params, *args)`, such as those of `gdjax.curvature`, that
+        returns any pytree of arrays. It gets the loss and the arguments of the descent, and where
+        that has batches, all of its data in the place of a batch.
+      *fields: fields of the `gdjax.State` that it takes in the place of `params`.
+
+    Returns:
+      The argument `of` of `every`.
+
+    Raises:
+      TypeError: `function` is not a function, or a field not a string.
+
+    >>> import gdjax, optax
+    >>> sharpness = gdjax.record.of_loss(gdjax.curvature.sharpness)
+    >>> d = gdjax.Descent(lambda w, a: a * w**4, 1.0, optax.sgd(0.125), (0.5,), max_steps=2,
+    ...                   record=gdjax.record.every(1, sharpness))
+    >>> gdjax.run(d).record.values.value[:2].tolist()
+    [6.0, 3.375]
+    """
+    for name in fields:
+        if not isinstance(name, str):
+            raise TypeError(f"fields: expected names of fields of the state, got {name!r}")
+    return OfLoss(checks.function("function", function), fields or ("params",))
 
 
 def fold(

@@ -6,8 +6,11 @@ import pytest
 
 from experiments.__main__ import EXPERIMENTS
 
+LONG = {"edge_of_stability"}
+CASES = [pytest.param(n, marks=[pytest.mark.long] * (n in LONG)) for n in EXPERIMENTS]
 
-@pytest.mark.parametrize("name", EXPERIMENTS)
+
+@pytest.mark.parametrize("name", CASES)
 def test_every_figure_is_within_its_tolerance(name):
     measured = import_module(f"experiments.{name}").measure()
     assert measured

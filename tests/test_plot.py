@@ -587,12 +587,125 @@ def test_what_no_surface_can_be_drawn_of_is_refused(changes, message):
         plot.surface(**(given | changes))
 
 
+# The phase diagram
+
+NAMES = {0: "settles", 2: "diverged", 3: "bounded"}
+
+
+@pytest.fixture
+def phases():
+    labels = np.zeros((6, 4), np.int8)
+    labels[4:] = 2
+    labels[0, 3] = 3
+    return labels
+
+
+@pytest.mark.parametrize(
+    ("place", "colour"),
+    [((2.4, 0.7), NEUTRAL), ((-2.4, -0.7), DISTINCT[0]), ((-2.4, 0.7), DISTINCT[2])],
+)
+def test_a_cell_of_the_phase_diagram_has_the_colour_of_its_label(phases, place, colour):
+    ax = plot.phase_diagram(phases, {"x": X, "y": Y}, NAMES)
+    assert to_hex(cell_at(ax, *place)) == colour.lower()
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("x", "y")
+
+
+def test_the_legend_of_the_phase_diagram_names_the_labels_that_occur(phases):
+    assert texts_of(plot.phase_diagram(phases, {"x": X, "y": Y}, NAMES)) == [*NAMES.values()]
+    assert texts_of(plot.phase_diagram(phases[:3, :3], {"x": X[:3], "y": Y[:3]}, NAMES)) == [
+        "settles"
+    ]
+
+
+def test_a_label_keeps_its_colour_where_others_do_not_occur(phases):
+    ax = plot.phase_diagram(phases[:1, 3:], {"x": X[:1], "y": Y[3:]}, NAMES)
+    assert to_hex(cell_at(ax, X[0], Y[3])) == DISTINCT[2].lower()
+
+
+def test_runs_are_drawn_by_their_status(rates):
+    ax = plot.phase_diagram(rates.status, rates.coords, gdjax.Status)
+    assert ax.get_yscale() == "log"
+    assert set(texts_of(ax)) == {
+        gdjax.Status(code).name.lower().replace("_", " ") for code in np.unique(rates.status)
+    }
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "message"),
+    [
+        ({"labels": np.zeros((6, 4))}, TypeError, "^labels: "),
+        ({"labels": np.zeros((4, 6), int)}, ValueError, "^labels: "),
+        ({"coords": {"x": X}}, ValueError, "^labels: "),
+        ({"names": {1: "one"}}, ValueError, "^names: "),
+        ({"names": dict.fromkeys(range(15), "many")}, ValueError, "^names: "),
+    ],
+)
+def test_what_no_phase_diagram_can_be_drawn_of_is_refused(changes, error, message):
+    given = {"labels": np.zeros((6, 4), int), "coords": {"x": X, "y": Y}, "names": NAMES}
+    with pytest.raises(error, match=message):
+        plot.phase_diagram(**(given | changes))
+
+
+# The range test
+
+
+def ranges(losses, smoothed=None, suggestion=1e-2, largest=1e-1):
+    losses = np.asarray(losses)
+    rates = np.geomspace(1e-2, 1.0, len(losses))
+    smoothed = losses if smoothed is None else np.asarray(smoothed)
+    return gdjax.RangeTest(rates, losses, smoothed, suggestion, largest)
+
+
+def test_the_range_test_is_drawn_against_the_logarithm_of_the_rate():
+    test = ranges([2.0, 1.0, 3.0])
+    ax = plot.range_test(test)
+    np.testing.assert_array_equal(ax.lines[0].get_xydata(), np.stack(test[:2], axis=1))
+    assert ax.get_xscale() == "log"
+
+
+def test_both_rates_of_a_range_test_are_marked_and_named():
+    ax = plot.range_test(ranges([2.0, 1.0, 3.0]))
+    assert [float(line.get_xdata()[0]) for line in ax.lines[1:]] == [1e-2, 1e-1]
+    assert texts_of(ax) == ["loss", "fastest fall, 0.01", "before it rises, 0.1"]
+
+
+def test_without_a_suggestion_none_is_marked():
+    ax = plot.range_test(ranges([2.0, np.inf, np.inf], suggestion=np.nan, largest=np.nan))
+    assert texts_of(ax) == ["loss"]
+
+
+def test_noisy_losses_are_drawn_with_their_median():
+    ax = plot.range_test(ranges([2.0, 1.0, 3.0], [2.0, 2.0, 2.0]))
+    assert texts_of(ax)[:2] == ["loss", "running median"]
+
+
+def test_losses_beyond_the_largest_rate_do_not_set_the_scale():
+    assert plot.range_test(ranges([2.0, 1.0, 1e9])).get_ylim()[1] < 3.0
+    assert plot.range_test(ranges([2.0, 1e-3, 1e9])).get_yscale() == "log"
+
+
+@pytest.mark.parametrize(
+    ("test", "error"),
+    [
+        (np.ones(3), TypeError),
+        (ranges(np.ones((3, 2)))._replace(rates=np.ones((3, 2))), ValueError),
+    ],
+)
+def test_what_is_no_range_test_is_refused(test, error):
+    with pytest.raises(error, match=r"^test: "):
+        plot.range_test(test)
+
+
 # All pictures
 
 DRAWN = {
     "basin_map": lambda ax: plot.basin_map(make_basins(np.zeros((6, 4)), np.zeros((1, 2))), ax),
     "surface": lambda ax: plot.surface(bowl, ((-1, 1), (-1, 1)), ax=ax, resolution=4),
     "loss_curves": lambda ax: plot.loss_curves(history([2.0, 1.0]), ax),
+    "phase_diagram": lambda ax: plot.phase_diagram(
+        np.zeros((6, 4), int), {"x": X, "y": Y}, NAMES, ax
+    ),
+    "range_test": lambda ax: plot.range_test(ranges([2.0, 1.0, 3.0]), ax),
 }
 
 

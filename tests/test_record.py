@@ -238,3 +238,67 @@ def test_bad_period_is_named():
 def test_other_things_are_no_recorders():
     with pytest.raises(TypeError, match=r"^record: expected recorders of gdjax.record"):
         halving(record={"loss": lambda state: state.loss})
+
+
+def quartic(w, scale):
+    return scale * w**4
+
+
+def second_derivative(loss, params, *args):
+    return jax.grad(jax.grad(loss))(params, *args)
+
+
+def test_function_of_the_loss_gets_it_with_its_arguments():
+    of = record.of_loss(second_derivative)
+    changes = {"loss": quartic, "args": (0.5,), "optimizer": optax.sgd(0.125)}
+    series = recorded({"of": record.every(1, of), "at": record.every(1, params)}, **changes)
+    np.testing.assert_allclose(series["of"].values, 6 * series["at"].values ** 2, rtol=1e-6)
+
+
+def test_function_of_the_loss_sees_all_data_in_the_place_of_a_batch():
+    batches = gdjax.batches.mini(jnp.array([1.0, 2.0, 3.0, 6.0]), 1)
+    changes = {"loss": lambda w, batch: jnp.mean(batch) * w**2, "optimizer": optax.sgd(0.01)}
+    of = record.every(5, record.of_loss(second_derivative))
+    series = recorded(of, batches=batches, key=jax.random.key(0), **changes)
+    np.testing.assert_array_equal(series.values, [6.0, 6.0, 6.0])
+
+
+def test_function_of_the_loss_takes_the_fields_of_the_state_that_are_named():
+    of = record.of_loss(lambda loss, grad, step: grad + step, "grad", "step")
+    np.testing.assert_array_equal(recorded(record.every(5, of)).values[0], 2.0)
+
+
+def test_sharpness_is_recorded_in_lanes_as_alone(x64):
+    of = record.every(3, record.of_loss(gdjax.curvature.sharpness))
+
+    def lane(start, scale):
+        optimizer, args = optax.sgd(0.05), (scale,)
+        return Descent(quartic, start, optimizer, args, record=of, stop=None, max_steps=7)
+
+    runs = gdjax.sweep(lane, start=np.array([0.5, 1.0]), scale=np.array([0.5, 1.0, 2.0]))
+    alone = gdjax.run(runs.descent(1, 2)).record
+    assert alone.values.value[0] == 24.0
+    np.testing.assert_allclose(runs.record.values.value[1, 2], alone.values.value, rtol=1e-12)
+
+
+def test_building_a_recorder_of_the_loss_again_compiles_nothing(no_compilation):
+    def run():
+        d = halving(record=record.every(5, record.of_loss(second_derivative)))
+        return gdjax.run(d).record
+
+    run()
+    with no_compilation():
+        run()
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: record.of_loss(1.0), "^function: "),
+        (lambda: record.of_loss(second_derivative, 3), "^fields: "),
+        (lambda: record.mean(record.of_loss(second_derivative)), "^of: "),
+    ],
+)
+def test_what_is_no_function_of_the_loss_is_refused(make, message):
+    with pytest.raises(TypeError, match=message):
+        make()

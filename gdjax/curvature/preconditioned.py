@@ -85,11 +85,14 @@ def preconditioned_sharpness(
         if value is not None
     }
     steps = steps_for(real_size(params), max_steps)
-    return _sharpness(loss, params, opt_state, args, key, given, bool(eps_in_sqrt), steps)
+    _, high = preconditioned_ends(
+        loss, params, opt_state, args, key, given, bool(eps_in_sqrt), steps
+    )
+    return high
 
 
 @partial(jax.jit, static_argnums=(0, 6, 7))
-def _sharpness(
+def preconditioned_ends(
     loss: Loss,
     params: PyTree,
     opt_state: Any,
@@ -98,7 +101,8 @@ def _sharpness(
     given: dict,
     eps_in_sqrt: bool,
     steps: int,
-) -> Estimate:
+) -> tuple[Estimate, Estimate]:
+    """Return the least and the largest eigenvalue of P⁻¹H at wide parameters."""
     first = jax.tree.map(lambda g: jnp.abs(g) ** 2, ascent_direction(loss, params, args))
     leaves, structure = jax.tree.flatten(params)
     roots = [jnp.ones(leaf.shape, real_dtype(leaf)) for leaf in leaves]
@@ -118,8 +122,8 @@ def _sharpness(
     parts = [root + 1j * root if jnp.iscomplexobj(x) else root for root, x in zip(roots, leaves)]
     scale, _ = real_vector(jax.tree.unflatten(structure, parts))
     product = product_with(loss, params, args)
-    high, _ = both_ends(lambda v: scale * product(scale * v), scale, key, 1, steps)
-    return Estimate(high.values[0], high.errors[0])
+    high, low = both_ends(lambda v: scale * product(scale * v), scale, key, 1, steps)
+    return Estimate(-low.values[0], low.errors[0]), Estimate(high.values[0], high.errors[0])
 
 
 def _moments(state: Any, known: dict) -> Iterator[tuple[Any, dict]]:

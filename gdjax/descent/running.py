@@ -12,6 +12,7 @@ from gdjax.descent.description import (
     Descent,
     canonical,
     recorders,
+    whole_arguments,
     with_recorded,
     with_traced_budget,
 )
@@ -144,7 +145,7 @@ def _with_histories(d: Descent, state: State | None) -> tuple[State, list[Series
         steps = jnp.minimum(jnp.asarray(done * stride + length, jnp.int32), max_steps)
         return state, [_written(r, h, steps, state, d) for r, h in zip(every, histories)]
 
-    carry = state, [_empty(recorder, state, max_steps) for recorder in every]
+    carry = state, [_empty(recorder, state, d) for recorder in every]
     if d.stop is None:
         chunks, rest = divmod(max_steps, stride)
         carry = lax.fori_loop(0, chunks, chunk, carry)
@@ -156,22 +157,22 @@ def _with_histories(d: Descent, state: State | None) -> tuple[State, list[Series
         lambda loop: (loop[0] + 1, chunk(*loop)),
         (jnp.zeros((), jnp.int32), carry),
     )
-    return state, [_filled(r, h, done * stride, state) for r, h in zip(every, histories)]
+    return state, [_filled(r, h, done * stride, state, d) for r, h in zip(every, histories)]
 
 
 def _ceil_div(dividend, divisor):
     return -(-dividend // divisor)
 
 
-def _entry(recorder: Every, state: State) -> Series:
-    return Series(state.step, recorder.of(state))
+def _entry(recorder: Every, state: State, d: Descent) -> Series:
+    return Series(state.step, recorder.entry(state, d.loss, whole_arguments(d)))
 
 
-def _empty(recorder: Every, state: State, max_steps: int) -> Series:
-    rows = _ceil_div(max_steps, recorder.period) + 1
+def _empty(recorder: Every, state: State, d: Descent) -> Series:
+    rows = _ceil_div(d.max_steps, recorder.period) + 1
     return jax.tree.map(
         lambda leaf: jnp.zeros((rows, *jnp.shape(leaf)), jnp.result_type(leaf)).at[0].set(leaf),
-        _entry(recorder, state),
+        _entry(recorder, state, d),
     )
 
 
@@ -184,21 +185,21 @@ def _written(
                 rows, leaf, _ceil_div(steps, recorder.period), 0
             ),
             history,
-            _entry(recorder, state),
+            _entry(recorder, state, d),
         )
 
     due = (steps % recorder.period == 0) | (steps == d.max_steps)
     return lax.cond(due, write, lambda history: history, history)
 
 
-def _filled(recorder: Every, history: Series, steps: jax.Array, state: State) -> Series:
+def _filled(recorder: Every, history: Series, steps: jax.Array, state: State, d: Descent) -> Series:
     """Return the history with the end of the run in every row after `steps`."""
 
     def fill(rows: jax.Array, leaf: jax.Array) -> jax.Array:
         number = jnp.arange(len(rows), dtype=jnp.int32).reshape(-1, *[1] * (rows.ndim - 1))
         return jnp.where(number * recorder.period > steps, leaf, rows)
 
-    return jax.tree.map(fill, history, _entry(recorder, state))
+    return jax.tree.map(fill, history, _entry(recorder, state, d))
 
 
 @custom_vmap
