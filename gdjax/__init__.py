@@ -10,19 +10,23 @@ from gdjax.update import gradient_step
 if TYPE_CHECKING:
     from gdjax import basins, curvature, landscapes, plot, reduce
     from gdjax.basins import Attractors, Basins, map_basins
+    from gdjax.diagnosis import Diagnosis, Verdict, diagnose
     from gdjax.sweeps import Runs, grid, paired, sobol, sweep, uniform
 
 __all__ = [
     "Attractors",
     "Basins",
     "Descent",
+    "Diagnosis",
     "Result",
     "Runs",
     "State",
     "Status",
+    "Verdict",
     "basins",
     "batches",
     "curvature",
+    "diagnose",
     "gradient_step",
     "grid",
     "init",
@@ -43,6 +47,7 @@ __all__ = [
 # What one run does not need is imported where it is first used: it would take longer than optax.
 _ROOMS = {
     **dict.fromkeys(("Attractors", "Basins", "map_basins"), "basins"),
+    **dict.fromkeys(("Diagnosis", "Verdict", "diagnose"), "diagnosis"),
     **dict.fromkeys(("Runs", "grid", "paired", "sobol", "sweep", "uniform"), "sweeps"),
 }
 

@@ -1,0 +1,113 @@
+"""A glance at the end of a run, which suffices where it is a minimum beyond doubt."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from gdjax.descent import Descent, Status
+from gdjax.diagnosis.end import End, is_noisy, next_update, remembers
+from gdjax.diagnosis.flags import ill_conditioned, spiked
+from gdjax.diagnosis.point import EVEN, NOISY, REMAINING
+from gdjax.diagnosis.start import Start
+from gdjax.diagnosis.surface import Model, Surface, gradient_and_product, model, norm, surface
+from gdjax.diagnosis.verdict import Diagnosis, Verdict
+
+CURVED = 10.0  # times the root of the machine epsilon of the largest curvature, the least one
+REDUCED = 0.1  # of the gradient, what Newton's step leaves of it at most
+HELD = 0.5  # of the least curvature, what Newton's step leaves of it at least
+LIMIT = 2.002  # of rate × curvature, for updates without memory
+
+
+class Glance(NamedTuple):
+    """What is seen at a glance."""
+
+    is_minimum: jax.Array  # bool [] beyond doubt; else the rest means nothing
+    holds: jax.Array  # bool [] whether the next updates leave it where it is
+    loss: jax.Array
+    grad_norm: jax.Array
+    curvature_min: jax.Array
+    curvature_max: jax.Array
+    condition: jax.Array
+    remaining: jax.Array
+    alignment: jax.Array
+
+
+def glance(d: Descent, end: End, first_loss: jax.Array) -> Glance:
+    """Return what is seen at the end of a run that began with `first_loss`."""
+    at, x = surface(d, end.params)
+    m = model(at, x)
+    largest, steepness = jnp.max(jnp.abs(m.curvatures)), norm(m.gradient)
+    curved = m.curvatures[0] > CURVED * at.eps**0.5 * largest
+    step = -jnp.sum(m.axes * (m.slopes / jnp.where(curved, m.curvatures, 1)), axis=1)
+    gradient, product = gradient_and_product(at, x + step, m.axes[:, 0])
+    rounding = NOISY * at.eps * largest * norm(x)
+    reached = norm(gradient) <= jnp.maximum(REDUCED * steepness, rounding)
+    keeps = jnp.sum(product * m.axes[:, 0]) >= HELD * m.curvatures[0]
+    remaining = -jnp.sum(m.slopes * jnp.sum(m.axes * step[:, None], axis=0)) / 2
+    even = EVEN * steepness**2 / (2 * largest)
+    few = jnp.maximum(even, REMAINING * jnp.abs(first_loss - m.loss))
+    arrived = (end.status == Status.CONVERGED) & curved & reached & keeps & (remaining <= few)
+    if is_noisy(d.batches):
+        arrived = jnp.zeros((), bool)
+    holds, alignment = _dynamics(d, end, at, x, m, few)
+    return Glance(
+        is_minimum=arrived & holds,
+        holds=holds,
+        loss=m.loss,
+        grad_norm=jnp.max(jnp.abs(m.gradient)),
+        curvature_min=m.curvatures[0],
+        curvature_max=m.curvatures[-1],
+        condition=m.curvatures[-1] / m.curvatures[0],
+        remaining=remaining,
+        alignment=alignment,
+    )
+
+
+def from_glance(g: Glance, end: End, start: Start) -> Diagnosis:
+    """Return the diagnosis of what is a minimum at a glance."""
+    unknown = jnp.full_like(g.grad_norm, jnp.nan)
+    zero, no = jnp.zeros((), jnp.int32), jnp.zeros((), bool)
+    return Diagnosis(
+        verdict=jnp.asarray(Verdict.MINIMUM, jnp.int8),
+        grad_norm=g.grad_norm,
+        curvature_min=g.curvature_min,
+        curvature_max=g.curvature_max,
+        index=zero,
+        flat_dimension=zero,
+        condition=g.condition,
+        remaining=g.remaining,
+        period=zero,
+        alignment=g.alignment,
+        loss_slope=unknown,
+        steps_to_tolerance=jnp.zeros_like(unknown),
+        lyapunov=unknown,
+        spectral_radius=unknown,
+        ill_conditioned=ill_conditioned(g.condition, g.alignment),
+        unstable=no,
+        spiked=spiked(end, start, g.loss, jnp.zeros_like(g.loss)),
+        noise_floor=no,
+        precision_floor=no,
+    )
+
+
+def _dynamics(
+    d: Descent, end: End, at: Surface, x: jax.Array, m: Model, few: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """Return whether the next updates leave the run where it is, and their alignment.
+
+    An optimizer that remembers must not be passing through: its step may cost no more than `few`
+    of the loss. Of one that does not, the rate must be below the limit of stability.
+    """
+    update = next_update(d, end).astype(m.gradient.dtype)
+    product = m.times(update)
+    if remembers(end.opt_state):
+        costs = jnp.abs(jnp.sum(update * product)) / 2
+        # At a degenerate minimum the quadratic model does not see them.
+        costs = jnp.maximum(costs, jnp.abs(at.loss(x + update) - m.loss))
+        return costs <= few, jnp.asarray(jnp.nan, update.dtype)
+    square = jnp.sum(m.gradient**2)
+    rate = -jnp.sum(update * m.gradient) / jnp.where(square > 0, square, 1)
+    later = m.gradient + product
+    cosine = jnp.sum(m.gradient * later) / (norm(m.gradient) * norm(later))
+    return rate * m.curvatures[-1] <= LIMIT, cosine
