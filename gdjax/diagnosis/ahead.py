@@ -73,7 +73,7 @@ def go_on(d: Descent, state: State, tol: jax.Array, wanted: jax.Array) -> Ahead:
             tangent=walk.tangent,
             held=walk.held,
             finite=finite_state(walk.state),
-            closed=is_closed(a.orbit, now, late=a.windows == MOST_WINDOWS - 1),
+            closed=is_closed(a.orbit, now, seen.growth, late=a.windows == MOST_WINDOWS - 1),
             resting=is_resting(now),
             falls=a.falls & ~seen.rises,
         )

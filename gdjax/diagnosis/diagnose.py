@@ -1,8 +1,10 @@
 """The diagnosis of a run."""
 
 from dataclasses import replace
+from typing import NamedTuple
 
 import jax
+import jax.numpy as jnp
 from jax import lax
 
 from gdjax import record
@@ -12,9 +14,9 @@ from gdjax.descent.programs import compiled
 from gdjax.descent.running import execute
 from gdjax.diagnosis.decide import decided, is_settled, look_ahead, tolerance
 from gdjax.diagnosis.end import End
-from gdjax.diagnosis.glance import from_glance, glance
-from gdjax.diagnosis.point import point
-from gdjax.diagnosis.start import start_of
+from gdjax.diagnosis.glance import Glance, from_glance, glance
+from gdjax.diagnosis.point import Point, point
+from gdjax.diagnosis.start import Start, start_of
 from gdjax.diagnosis.surface import surface
 from gdjax.diagnosis.verdict import Diagnosis
 
@@ -37,20 +39,51 @@ def _diagnosis(d: Descent, result: Result) -> Diagnosis:
 
 def diagnosis_at(d: Descent, end: End) -> Diagnosis:
     """Return the diagnosis of a canonical descent that ended so."""
-    start = start_of(d, end)
-    seen = glance(d, end, start.loss)
+    first = at_a_glance(d, end)
 
     def look_closer() -> Diagnosis:
-        tol = tolerance(d, start)
-        at, x = surface(d, end.params)
-        found = point(at, x, start.loss, start.scale)
+        second = looked_closer(d, end)
         return lax.cond(
-            is_settled(d, end, found, seen.holds, tol),
-            lambda: decided(d, end, start, found, seen, tol, None),
-            lambda: decided(d, end, start, found, seen, tol, look_ahead(d, end, start, found, tol)),
+            second.settled, lambda: second.diagnosis, lambda: on_the_way(d, end).diagnosis
         )
 
-    return lax.cond(seen.is_minimum, lambda: from_glance(seen, end, start), look_closer)
+    return lax.cond(first.settled, lambda: first.diagnosis, look_closer)
+
+
+class Look(NamedTuple):
+    """A diagnosis, and whether nothing more needs to be looked at; else it means nothing."""
+
+    settled: jax.Array
+    diagnosis: Diagnosis
+
+
+def at_a_glance(d: Descent, end: End) -> Look:
+    """Return what is a minimum beyond doubt."""
+    start = start_of(d, end)
+    seen = glance(d, end, start.loss)
+    return Look(seen.is_minimum, from_glance(seen, end, start))
+
+
+def looked_closer(d: Descent, end: End) -> Look:
+    """Return what the point where a run ended settles."""
+    start = start_of(d, end)
+    seen, found, tol = _seen(d, end, start)
+    settled = is_settled(d, end, found, seen.holds, tol)
+    return Look(settled, decided(d, end, start, found, seen, tol, None))
+
+
+def on_the_way(d: Descent, end: End) -> Look:
+    """Return what going on settles."""
+    start = start_of(d, end)
+    seen, found, tol = _seen(d, end, start)
+    dynamics = look_ahead(d, end, start, found, tol)
+    return Look(jnp.ones((), bool), decided(d, end, start, found, seen, tol, dynamics))
+
+
+def _seen(d: Descent, end: End, start: Start) -> tuple[Glance, Point, jax.Array]:
+    at, x = surface(d, end.params)
+    found = point(at, x, start.loss, start.scale)
+    return glance(d, end, start.loss), found, tolerance(d, start)
 
 
 def _peak(d: Descent, result: Result) -> jax.Array:

@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from gdjax.descent import Descent, Status
 from gdjax.diagnosis.end import End, is_noisy, next_update, remembers
@@ -66,10 +67,11 @@ def glance(d: Descent, end: End, first_loss: jax.Array) -> Glance:
 
 def from_glance(g: Glance, end: End, start: Start) -> Diagnosis:
     """Return the diagnosis of what is a minimum at a glance."""
-    unknown = jnp.full_like(g.grad_norm, jnp.nan)
-    zero, no = jnp.zeros((), jnp.int32), jnp.zeros((), bool)
+    # Constants, so that a sweep need not compute them for each of its lanes.
+    unknown = np.asarray(np.nan, g.grad_norm.dtype)
+    zero, no = np.zeros((), np.int32), np.zeros((), bool)
     return Diagnosis(
-        verdict=jnp.asarray(Verdict.MINIMUM, jnp.int8),
+        verdict=np.asarray(Verdict.MINIMUM, np.int8),
         grad_norm=g.grad_norm,
         curvature_min=g.curvature_min,
         curvature_max=g.curvature_max,
@@ -80,7 +82,7 @@ def from_glance(g: Glance, end: End, start: Start) -> Diagnosis:
         period=zero,
         alignment=g.alignment,
         loss_slope=unknown,
-        steps_to_tolerance=jnp.zeros_like(unknown),
+        steps_to_tolerance=np.zeros_like(unknown),
         lyapunov=unknown,
         spectral_radius=unknown,
         ill_conditioned=ill_conditioned(g.condition, g.alignment),

@@ -11,6 +11,7 @@ TIES = 4.0  # how much farther than the nearest return a shorter one may come ba
 STEADY = 0.02  # of its longest step, how much an orbit may change in a window
 SETTLING, LATE = 0.25, 0.9  # of how far from its period the orbit was a window ago
 ROUNDED = 32.0  # roundings of the parameters within which an orbit is closed
+MARGINAL = 1.0  # logarithm of the growth of a deviation in a window, at a cycle that attracts
 RESTING = 4.0  # roundings of the parameters within which nothing moves
 
 
@@ -33,8 +34,8 @@ def orbit(distances: jax.Array, stride: jax.Array, rounding: jax.Array) -> Orbit
     )
 
 
-def is_closed(before: Orbit, now: Orbit, late: jax.Array) -> jax.Array:
-    """Return whether the orbit is periodic, given a window and the one before it.
+def is_closed(before: Orbit, now: Orbit, growth: jax.Array, late: jax.Array) -> jax.Array:
+    """Return whether the orbit is periodic, given two windows and the growth in the second.
 
     An orbit that shrinks to a point comes back farther from where it was at each return than one
     that settles on a cycle; where that takes long it is believed `late`.
@@ -44,9 +45,11 @@ def is_closed(before: Orbit, now: Orbit, late: jax.Array) -> jax.Array:
         jnp.abs(now.stride - before.stride) <= STEADY * before.stride
     )
     settling = jnp.where(late, LATE, SETTLING) * before.distance
-    exact = now.distance <= ROUNDED * now.rounding
+    exact = jnp.maximum(before.distance, now.distance) <= ROUNDED * now.rounding
     near = now.distance <= jnp.where(late, 10 * NEAR, NEAR) * now.size
-    return moves & alike & near & (exact | (now.distance <= settling))
+    # In chaos an orbit comes near by chance, but deviations grow.
+    settles = (now.distance <= settling) & (growth < MARGINAL)
+    return moves & alike & near & (exact | settles)
 
 
 def is_resting(now: Orbit) -> jax.Array:

@@ -40,10 +40,9 @@ def probed(at: Surface, x: jax.Array, m: Model, noise: jax.Array, scale: jax.Arr
     def change(direction: jax.Array) -> tuple[jax.Array, jax.Array]:
         there = lax.map(lambda t: at.loss(x + t * direction), distances, batch_size=8)
         changes = jnp.where(jnp.isfinite(there), there - here, jnp.inf)
-        clear = jnp.abs(changes) >= CLEAR * noise
+        clear = jnp.abs(changes[1:]) >= CLEAR * noise
         first = jnp.argmax(clear)
-        found = jnp.where(jnp.any(clear), changes[first], 0)
-        return found, jnp.where(first > 0, changes[jnp.maximum(first - 1, 0)], found)
+        return jnp.where(jnp.any(clear), changes[1:][first], 0), changes[first]
 
     far, half = lax.map(change, directions)
     part = jnp.where(far == 0, 0, half / jnp.where(far == 0, 1, far))

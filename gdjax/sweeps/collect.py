@@ -1,6 +1,6 @@
 """Where the outcomes of lanes go."""
 
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import jax
 import numpy as np
@@ -17,9 +17,16 @@ MOST_BYTES_TOGETHER = 2**26  # who keeps one of the arrays keeps all
 SCATTERED = 256  # lanes, each of which brings pages of a stored array into memory
 
 
-def whole_outcome(outcome: Outcome) -> Outcome:
-    """Return all of an outcome: what a sweep keeps of a lane that is not reduced."""
-    return outcome
+class Kept(NamedTuple):
+    """What a sweep keeps of a lane that is not reduced."""
+
+    outcome: Outcome
+    watched: PyTree = None  # what a diagnosis needs beside
+
+
+def whole_outcome(outcome: Outcome) -> Kept:
+    """Return all of an outcome."""
+    return Kept(outcome)
 
 
 class Collector(Protocol):
@@ -40,7 +47,11 @@ class Arrays:
         tree = jax.tree.map(
             lambda leaf: jax.ShapeDtypeStruct((*shape, *leaf.shape), leaf.dtype), traced.kept_shapes
         )
-        self.tree = _together(tree) if store is None else store.arrays(tree)
+        self.tree: Kept = (
+            together(tree)
+            if store is None
+            else Kept(store.arrays(tree.outcome), together(tree.watched))
+        )
         leaves = jax.tree.leaves(self.tree)
         self.views = [v for leaf in leaves for v in _views(leaf, shape, traced.entrywise)]
         self.packing, self.store = packing, store
@@ -72,11 +83,11 @@ def _views(leaf: np.ndarray, shape: tuple[int, ...], entrywise: bool) -> list[np
     return [leaf[(..., *index)] for index in np.ndindex(own.shape)]
 
 
-def _together(tree: PyTree) -> PyTree:
+def together(tree: PyTree) -> PyTree:
     """Return numpy arrays of these shapes, a few MB in one piece: the system gives it in one go."""
     leaves, structure = jax.tree.flatten(tree)
     ends = np.cumsum([-(-leaf.size * leaf.dtype.itemsize // 64) * 64 for leaf in leaves])
-    if ends[-1] > MOST_BYTES_TOGETHER:
+    if not leaves or ends[-1] > MOST_BYTES_TOGETHER:
         return jax.tree.map(lambda leaf: np.empty(leaf.shape, leaf.dtype), tree)
     memory = np.empty(ends[-1], np.uint8)
     arrays = [

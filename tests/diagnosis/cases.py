@@ -73,14 +73,14 @@ OPTIMIZERS = {
     "rmsprop": optax.rmsprop,
     "lbfgs": lambda rate: optax.lbfgs(),
 }
-BOWL, STRETCHED = {"xx": 0.5, "yy": 0.5}, {"xx": 0.5, "yy": 25.0}
+BOWL, STRETCHED = {"xx": 0.5, "yy": 0.5}, {"xx": 0.5, "yy": 100.0}
 FEIGENBAUM = {"x3": 1 / 3, "xx": -0.5, "yy": 0.1}
 STRICT = {"xx": 0.5, "yy": -0.5, "y4": 0.25}
 
 CASES = [
     Case("bowl", Verdict.MINIMUM, BOWL, (3.0, -2.0), 0.3),
     Case("himmelblau", Verdict.MINIMUM, {"himmelblau": 1}, (0.3, 0.2), 0.01),
-    Case("stretched", Verdict.MINIMUM, STRETCHED, (3.0, 1.0), 0.0392, flags=("ill_conditioned",)),
+    Case("stretched", Verdict.MINIMUM, STRETCHED, (3.0, 1.0), 0.0098, flags=("ill_conditioned",)),
     Case(
         "below rounding",
         Verdict.MINIMUM,
@@ -93,11 +93,11 @@ CASES = [
     Case("kink", Verdict.MINIMUM, {"abs": 1, "yy": 1}, (0.0, 1.0), 0.1, exact=True),
     Case("well", Verdict.MINIMUM, {"ring": 1, "x": 0.3}, (0.3, 0.5), 0.05),
     Case("adam", Verdict.MINIMUM, {"himmelblau": 1}, (0.3, 0.2), 0.05, "adam"),
-    Case("momentum", Verdict.MINIMUM, STRETCHED, (3.0, 1.0), 0.02, "momentum"),
+    Case("momentum", Verdict.MINIMUM, STRETCHED, (3.0, 1.0), 0.005, "momentum"),
     Case("nesterov", Verdict.MINIMUM, STRETCHED, (3.0, 1.0), 0.005, "nesterov"),
     Case("lbfgs", Verdict.MINIMUM, {"rosenbrock": 1}, (-1.0, 1.0), 1.0, "lbfgs"),
     Case("symmetry line", Verdict.SADDLE, STRICT, (1.0, 0.0), 0.1, exact=True),
-    Case("nearly on it", Verdict.SADDLE, STRICT, (1.0, 1e-8), 0.1),
+    Case("nearly on it", Verdict.SADDLE, STRICT, (1.0, 1e-8), 0.1, tol=1e-3),
     Case("monkey", Verdict.SADDLE, {"monkey": 1}, (1.0, 0.0), 0.05, exact=True),
     Case("inflection", Verdict.SADDLE, {"x3": 1, "yy": 1}, (1.0, 1.0), 0.1),
     Case("momentum at a saddle", Verdict.SADDLE, STRICT, (1.0, 0.0), 0.1, "momentum", exact=True),
@@ -106,7 +106,7 @@ CASES = [
     Case("flat top", Verdict.MAXIMUM, {"x4": -1, "y4": -1}, (0.0, 0.0), 0.1, exact=True),
     Case("hyperbola", Verdict.VALLEY, {"valley": 1}, (2.0, 1.0), 0.05),
     Case("ring", Verdict.VALLEY, {"ring": 1}, (0.4, 0.5), 0.05),
-    Case("quartic", Verdict.VALLEY, {"x4": 1, "yy": 1}, (1.0, 1.0), 0.1),
+    Case("quartic", Verdict.VALLEY, {"x4": 1, "yy": 1}, (1.0, 1.0), 0.1, tol=4e-4),
     Case("constant", Verdict.VALLEY, {"one": 1}, (1.0, 2.0), 0.1),
     Case("dead", Verdict.VALLEY, {"relu": 1, "yy": 1}, (1.0, 1.0), 0.1),
     Case("catapult", Verdict.VALLEY, {"product": 0.5}, (0.5, 2.0), 0.6, flags=("spiked",)),
@@ -145,7 +145,7 @@ CASES = [
         steps=1000,
     ),
     Case("separable", Verdict.SLOW, {"separable": 1}, (0.1, 0.2), 1.0, tol=1e-6, steps=1000),
-    Case("nearly unstable", Verdict.SLOW, BOWL, (3.0, -2.0), 1.995, steps=300),
+    Case("nearly unstable", Verdict.SLOW, BOWL, (3.0, -2.0), 1.97, steps=100),
     Case(
         "adam out of budget", Verdict.SLOW, {"himmelblau": 1}, (0.3, 0.2), 1e-3, "adam", steps=200
     ),
@@ -165,7 +165,16 @@ CASES = [
         "momentum",
         steps=500,
     ),
-    Case("chaos", Verdict.BOUNDED, FEIGENBAUM, (0.7, 1.0), 2.8, flags=("unstable",), steps=500),
+    Case(
+        "chaos",
+        Verdict.BOUNDED,
+        FEIGENBAUM,
+        (0.7, 1.0),
+        2.8,
+        flags=("unstable",),
+        steps=500,
+        tol=1e-7,
+    ),
     Case(
         "chaos in a well",
         Verdict.BOUNDED,
