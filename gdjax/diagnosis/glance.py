@@ -11,7 +11,7 @@ from gdjax.diagnosis.end import End, is_noisy, next_update, remembers
 from gdjax.diagnosis.flags import ill_conditioned, spiked
 from gdjax.diagnosis.point import EVEN, NOISY, REMAINING
 from gdjax.diagnosis.start import Start
-from gdjax.diagnosis.surface import Model, Surface, gradient_and_product, model, norm, surface
+from gdjax.diagnosis.surface import Model, Surface, gradient_and_product, model, surface
 from gdjax.diagnosis.verdict import Diagnosis, Verdict
 
 CURVED = 10.0  # times the root of the machine epsilon of the largest curvature, the least one
@@ -38,15 +38,17 @@ def glance(d: Descent, end: End, first_loss: jax.Array) -> Glance:
     """Return what is seen at the end of a run that began with `first_loss`."""
     at, x = surface(d, end.params)
     m = model(at, x)
-    largest, steepness = jnp.max(jnp.abs(m.curvatures)), norm(m.gradient)
+    # Largest entries, as norms without under- and overflow would take half of the time.
+    steepness = jnp.max(jnp.abs(m.gradient))
+    largest = jnp.maximum(jnp.abs(m.curvatures[0]), jnp.abs(m.curvatures[-1]))
     curved = m.curvatures[0] > CURVED * at.eps**0.5 * largest
-    step = -jnp.sum(m.axes * (m.slopes / jnp.where(curved, m.curvatures, 1)), axis=1)
-    gradient, product = gradient_and_product(at, x + step, m.axes[:, 0])
-    rounding = NOISY * at.eps * largest * norm(x)
-    reached = norm(gradient) <= jnp.maximum(REDUCED * steepness, rounding)
+    along = m.slopes / jnp.where(curved, m.curvatures, 1)
+    gradient, product = gradient_and_product(at, x - m.axes @ along, m.axes[:, 0])
+    rounding = NOISY * at.eps * largest * jnp.max(jnp.abs(x))
+    reached = jnp.max(jnp.abs(gradient)) <= jnp.maximum(REDUCED * steepness, rounding)
     keeps = jnp.sum(product * m.axes[:, 0]) >= HELD * m.curvatures[0]
-    remaining = -jnp.sum(m.slopes * jnp.sum(m.axes * step[:, None], axis=0)) / 2
-    even = EVEN * steepness**2 / (2 * largest)
+    remaining = jnp.sum(m.slopes * along) / 2
+    even = EVEN * steepness * (steepness / jnp.where(largest > 0, 2 * largest, 1))
     few = jnp.maximum(even, REMAINING * jnp.abs(first_loss - m.loss))
     arrived = (end.status == Status.CONVERGED) & curved & reached & keeps & (remaining <= few)
     if is_noisy(d.batches):
@@ -56,7 +58,7 @@ def glance(d: Descent, end: End, first_loss: jax.Array) -> Glance:
         is_minimum=arrived & holds,
         holds=holds,
         loss=m.loss,
-        grad_norm=jnp.max(jnp.abs(m.gradient)),
+        grad_norm=steepness,
         curvature_min=m.curvatures[0],
         curvature_max=m.curvatures[-1],
         condition=m.curvatures[-1] / m.curvatures[0],
@@ -108,8 +110,9 @@ def _dynamics(
         # At a degenerate minimum the quadratic model does not see them.
         costs = jnp.maximum(costs, jnp.abs(at.loss(x + update) - m.loss))
         return costs <= few, jnp.asarray(jnp.nan, update.dtype)
-    square = jnp.sum(m.gradient**2)
-    rate = -jnp.sum(update * m.gradient) / jnp.where(square > 0, square, 1)
-    later = m.gradient + product
-    cosine = jnp.sum(m.gradient * later) / (norm(m.gradient) * norm(later))
-    return rate * m.curvatures[-1] <= LIMIT, cosine
+    unit = 1 / jnp.max(jnp.abs(m.gradient))
+    gradient, update, later = unit * m.gradient, unit * update, unit * (m.gradient + product)
+    square = jnp.sum(gradient**2)
+    rate = -jnp.sum(update * gradient) / square
+    cosine = jnp.sum(gradient * later) / jnp.sqrt(square * jnp.sum(later**2))
+    return ~(rate * m.curvatures[-1] > LIMIT), cosine

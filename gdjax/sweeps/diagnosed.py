@@ -28,8 +28,9 @@ from gdjax.sweeps.turns import Outcome
 from gdjax.sweeps.watch import Watched
 from gdjax.trees import PyTree, size
 
-GLANCES = 32768  # lanes of a call
-CLOSER = 256
+GLANCES = 2**17  # lanes of a call
+TILE = 2**12  # of them that caches hold
+CLOSER = 2**8  # lanes of a call
 NUMBERS = 2**20  # of parameters in a call
 MOST_NUMBERS = 4000  # that a glance computes, each in a loop of its own
 
@@ -127,8 +128,14 @@ def _compiled_glance(program: Program, structure: Any) -> tuple[tuple[Atom, ...]
         found = evaluate(program.operations, given, entrywise)
         return [whole(read(atom, found)) for atom in own]
 
-    compiled = jax.jit(jax.vmap(of_lane, in_axes=(None, None, 0)))
-    return program.outputs, structure, partial(compiled, constants)
+    @jax.jit
+    def of_lanes(constants: list, shared: PyTree, lanes: PyTree) -> list[Any]:
+        look = jax.vmap(lambda lane: of_lane(constants, shared, lane))
+        width = min(TILE, len(jax.tree.leaves(lanes)[0]))
+        tiles = jax.tree.map(lambda leaf: leaf.reshape(-1, width, *leaf.shape[1:]), lanes)
+        return [rows.reshape(-1, *rows.shape[2:]) for rows in lax.map(look, tiles)]
+
+    return program.outputs, structure, partial(of_lanes, constants)
 
 
 class _Work:
@@ -137,22 +144,23 @@ class _Work:
     def __init__(self, lanes: Lanes, ends: End, workers: int) -> None:
         self.ends, self.count, self.workers = ends, lanes.count, workers
         self.shared = jax.device_put((lanes.sources, lanes.key))
-        self.room = max(1, NUMBERS // (size(ends.params) // lanes.count))
+        self.room = self._power_of_two(NUMBERS // (size(ends.params) // lanes.count))
 
     def glances(self, look: Glances) -> Look:
         """Return a glance at all lanes; what is the same for all is one number, spread."""
         outputs, structure, program = look(*self.shared, self.ends)
-        each, arrays = min(GLANCES, self.room), []
+        each = min(self._power_of_two(self.count // self.workers), GLANCES, self.room)
+        own = [x.aval for x in outputs if isinstance(x, Value)]
+        arrays = together([jax.ShapeDtypeStruct((self.count,), aval.dtype) for aval in own])
 
         def part(first: int) -> None:
-            lanes = slice(first, min(first + each, self.count))
-            numbers = np.arange(lanes.start, lanes.stop, dtype=np.int32)
+            first = min(first, self.count - each)
+            lanes = slice(first, first + each)
             ends = jax.tree.map(lambda leaf: leaf[lanes], self.ends)
+            numbers = np.arange(first, first + each, dtype=np.int32)
             for rows, found in zip(arrays, program(self.shared, (numbers, ends))):
                 rows[lanes] = found
 
-        own = [x.aval for x in outputs if isinstance(x, Value)]
-        arrays += together([jax.ShapeDtypeStruct((self.count,), aval.dtype) for aval in own])
         self._in_threads(part, range(0, self.count, each))
         found = iter(arrays)
         leaves = [
@@ -163,7 +171,7 @@ class _Work:
 
     def looks(self, program: Callable[..., Look], numbers: np.ndarray) -> Look:
         """Return a closer look at the lanes of these numbers."""
-        each = min(CLOSER, self.room, 2 ** (len(numbers) - 1).bit_length())
+        each = min(CLOSER, self.room, 2 * self._power_of_two(len(numbers) - 1))
         parts: dict[int, Look] = {}
 
         def part(first: int) -> None:
@@ -176,6 +184,11 @@ class _Work:
         firsts = range(0, len(numbers), each)
         self._in_threads(part, firsts)
         return jax.tree.map(lambda *leaves: np.concatenate(leaves), *(parts[i] for i in firsts))
+
+    @staticmethod
+    def _power_of_two(most: int) -> int:
+        """Return the largest power of two up to `most`, at least 1: calls of few shapes."""
+        return 1 << max(most.bit_length() - 1, 0)
 
     def _in_threads(self, part: Callable[[int], None], firsts: range) -> None:
         x64 = jax.config.jax_enable_x64
