@@ -5,11 +5,11 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from gdjax.curvature.extremes import LARGEST_HESSIAN
 from gdjax.descent import Descent, State, Status
 from gdjax.diagnosis.ahead import Ahead, go_on
 from gdjax.diagnosis.end import End, is_noisy, next_update, plain, state_at
 from gdjax.diagnosis.flags import ill_conditioned, spiked
-from gdjax.diagnosis.glance import Glance
 from gdjax.diagnosis.noise import batch_noise
 from gdjax.diagnosis.point import NOISY, NONE, Point, critical_point
 from gdjax.diagnosis.probes import downhill
@@ -96,7 +96,9 @@ def _centres(d: Descent, end: End, ahead: Ahead, seen: Trend) -> State:
         )
     at, x = surface(d, params)
     own, unravel = real_vector(params)
-    critical = unravel(critical_point(at, x).astype(own.dtype))
+    critical = params
+    if x.size <= LARGEST_HESSIAN:
+        critical = unravel(critical_point(at, x).astype(own.dtype))
     states = [
         state_at(plain(d), end._replace(params=p, opt_state=opt_state)) for p in (params, critical)
     ]
@@ -104,14 +106,20 @@ def _centres(d: Descent, end: End, ahead: Ahead, seen: Trend) -> State:
 
 
 def decided(
-    d: Descent, end: End, start: Start, p: Point, g: Glance, tol: jax.Array, on: Dynamics | None
+    d: Descent,
+    end: End,
+    start: Start,
+    p: Point,
+    calm: jax.Array,
+    tol: jax.Array,
+    on: Dynamics | None,
 ) -> Diagnosis:
-    """Return the diagnosis; without dynamics, where the point decides."""
+    """Return the diagnosis; without dynamics, where the point decides, the alignment is `calm`."""
     no, zero = jnp.zeros((), bool), jnp.zeros((), jnp.int32)
     unknown = jnp.full_like(p.loss, jnp.nan)
     verdict = p.kind if on is None else _verdict(d, end, start, p, tol, on)
     is_critical = (verdict == p.kind) & (p.kind != NONE)
-    alignment = g.alignment if on is None else on.trend.alignment.astype(p.loss.dtype)
+    alignment = calm if on is None else on.trend.alignment.astype(p.loss.dtype)
     is_orbit = verdict == Verdict.OSCILLATING
     descends = _is_any(verdict, DESCENTS)
     steps = unknown * 0 if on is None else on.trend.steps.astype(p.loss.dtype)

@@ -6,18 +6,19 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from gdjax.curvature.lanczos import times
 from gdjax.descent import Descent, Status
-from gdjax.diagnosis.end import End, is_noisy, next_update, remembers
+from gdjax.diagnosis.end import End, is_noisy
 from gdjax.diagnosis.flags import ill_conditioned, spiked
+from gdjax.diagnosis.hold import hold
 from gdjax.diagnosis.point import EVEN, NOISY, REMAINING
 from gdjax.diagnosis.start import Start
-from gdjax.diagnosis.surface import Model, Surface, gradient_and_product, model, surface
+from gdjax.diagnosis.surface import gradient_and_product, model, surface
 from gdjax.diagnosis.verdict import Diagnosis, Verdict
 
 CURVED = 10.0  # times the root of the machine epsilon of the largest curvature, the least one
 REDUCED = 0.1  # of the gradient, what Newton's step leaves of it at most
 HELD = 0.5  # of the least curvature, what Newton's step leaves of it at least
-LIMIT = 2.002  # of rate × curvature, for updates without memory
 
 
 class Glance(NamedTuple):
@@ -43,7 +44,7 @@ def glance(d: Descent, end: End, first_loss: jax.Array) -> Glance:
     largest = jnp.maximum(jnp.abs(m.curvatures[0]), jnp.abs(m.curvatures[-1]))
     curved = m.curvatures[0] > CURVED * at.eps**0.5 * largest
     along = m.slopes / jnp.where(curved, m.curvatures, 1)
-    gradient, product = gradient_and_product(at, x - m.axes @ along, m.axes[:, 0])
+    gradient, product = gradient_and_product(at, x - times(m.axes, along), m.axes[:, 0])
     rounding = NOISY * at.eps * largest * jnp.max(jnp.abs(x))
     reached = jnp.max(jnp.abs(gradient)) <= jnp.maximum(REDUCED * steepness, rounding)
     keeps = jnp.sum(product * m.axes[:, 0]) >= HELD * m.curvatures[0]
@@ -53,7 +54,7 @@ def glance(d: Descent, end: End, first_loss: jax.Array) -> Glance:
     arrived = (end.status == Status.CONVERGED) & curved & reached & keeps & (remaining <= few)
     if is_noisy(d.batches):
         arrived = jnp.zeros((), bool)
-    holds, alignment = _dynamics(d, end, at, x, m, few)
+    holds, alignment = hold(d, end, at, x, m.times, m.curvatures[-1], few)
     return Glance(
         is_minimum=arrived & holds,
         holds=holds,
@@ -93,26 +94,3 @@ def from_glance(g: Glance, end: End, start: Start) -> Diagnosis:
         noise_floor=no,
         precision_floor=no,
     )
-
-
-def _dynamics(
-    d: Descent, end: End, at: Surface, x: jax.Array, m: Model, few: jax.Array
-) -> tuple[jax.Array, jax.Array]:
-    """Return whether the next updates leave the run where it is, and their alignment.
-
-    An optimizer that remembers must not be passing through: its step may cost no more than `few`
-    of the loss. Of one that does not, the rate must be below the limit of stability.
-    """
-    update = next_update(d, end).astype(m.gradient.dtype)
-    product = m.times(update)
-    if remembers(end.opt_state):
-        costs = jnp.abs(jnp.sum(update * product)) / 2
-        # At a degenerate minimum the quadratic model does not see them.
-        costs = jnp.maximum(costs, jnp.abs(at.loss(x + update) - m.loss))
-        return costs <= few, jnp.asarray(jnp.nan, update.dtype)
-    unit = 1 / jnp.max(jnp.abs(m.gradient))
-    gradient, update, later = unit * m.gradient, unit * update, unit * (m.gradient + product)
-    square = jnp.sum(gradient**2)
-    rate = -jnp.sum(update * gradient) / square
-    cosine = jnp.sum(gradient * later) / jnp.sqrt(square * jnp.sum(later**2))
-    return ~(rate * m.curvatures[-1] > LIMIT), cosine

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from gdjax.diagnosis.probes import NOTHING_SEEN, Probes, probed
+from gdjax.diagnosis.probes import NOTHING_SEEN, Probes, flat_directions, probed
 from gdjax.diagnosis.surface import Model, Noise, Surface, model, noise, norm
 from gdjax.diagnosis.verdict import Verdict
 
@@ -54,10 +54,11 @@ def point(at: Surface, x: jax.Array, first_loss: jax.Array, scale: jax.Array) ->
     close = jnp.abs(remaining) <= limit + rounding.loss
     probes = lax.cond(
         flat & arrived,
-        lambda: probed(at, found, m, rounding.loss, scale),
+        lambda: probed(at, found, flat_directions(m), rounding.loss, scale),
         lambda: Probes(*(jnp.bool_(x) for x in NOTHING_SEEN)),
     )
-    kind = jnp.where(arrived & ~probes.slides, _kind(m, probes), NONE)
+    up, down = (jnp.any(~m.flat & (sign * m.curvatures > 0)) for sign in (1, -1))
+    kind = jnp.where(arrived & ~probes.slides, kind_of(up, down, flat, probes), NONE)
     is_here = arrived & close
     seen = jax.tree.map(lambda a, b: jnp.where(is_here, a, b), m, first)
     return Point(
@@ -83,13 +84,12 @@ def condition(m: Model) -> jax.Array:
     return jnp.where(jnp.all(m.flat), jnp.nan, jnp.max(sizes) / least)
 
 
-def _kind(m: Model, probes: Probes) -> jax.Array:
-    up = jnp.any(~m.flat & (m.curvatures > 0)) | probes.rises
-    down = jnp.any(~m.flat & (m.curvatures < 0)) | probes.falls
-    bottom = jnp.where(jnp.any(m.flat) & ~probes.sharply, int(Verdict.VALLEY), int(Verdict.MINIMUM))
-    return jnp.where(down, jnp.where(up, int(Verdict.SADDLE), int(Verdict.MAXIMUM)), bottom).astype(
-        jnp.int32
-    )
+def kind_of(up: jax.Array, down: jax.Array, flat: jax.Array, probes: Probes) -> jax.Array:
+    """Return the kind of a critical point that has such curvatures."""
+    up, down = up | probes.rises, down | probes.falls
+    bottom = jnp.where(flat & ~probes.sharply, int(Verdict.VALLEY), int(Verdict.MINIMUM))
+    top = jnp.where(up, int(Verdict.SADDLE), int(Verdict.MAXIMUM))
+    return jnp.where(down, top, bottom).astype(jnp.int32)
 
 
 def critical_point(at: Surface, x: jax.Array) -> jax.Array:

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from gdjax.curvature.lanczos import times
 from gdjax.diagnosis.surface import Model, Surface, norm
 
 MOST_AXES = 16  # the flattest
@@ -28,12 +29,14 @@ class Probes(NamedTuple):
 NOTHING_SEEN = (False,) * 4
 
 
-def probed(at: Surface, x: jax.Array, m: Model, noise: jax.Array, scale: jax.Array) -> Probes:
-    """Return how the loss changes away from a critical point along its flat axes.
+def probed(
+    at: Surface, x: jax.Array, directions: jax.Array, noise: jax.Array, scale: jax.Array
+) -> Probes:
+    """Return how the loss changes away from a critical point along flat directions [n, dim].
 
-    `scale` is a distance to compare others with.
+    `scale` is a distance to compare others with. A direction of zeros is none.
     """
-    directions = _directions(m)
+    directions = jnp.concatenate([directions, -directions])
     distances = (2.0 ** jnp.arange(NEAREST, FARTHEST + 1)).astype(x.dtype) * scale
     here = at.loss(x)
 
@@ -56,16 +59,15 @@ def probed(at: Surface, x: jax.Array, m: Model, noise: jax.Array, scale: jax.Arr
     )
 
 
-def _directions(m: Model) -> jax.Array:
+def flat_directions(m: Model) -> jax.Array:
     """Return directions [n, dim] within the span of the flat axes; 0 where there are fewer."""
     dim = m.flat.size
     flattest = jnp.argsort(jnp.abs(m.curvatures))[: min(dim, MOST_AXES)]
-    axes = (m.axes * m.flat)[:, flattest].T
-    mixed = jax.random.normal(jax.random.key(0), (RANDOM, dim), m.axes.dtype) * m.flat
-    mixed = mixed @ m.axes.T
+    axes = jnp.where(m.flat[flattest, None], m.axes.T[flattest], 0)
+    random = jax.random.normal(jax.random.key(0), (RANDOM, dim), m.axes.dtype)
+    mixed = times(jnp.where(m.flat[None], random, 0), m.axes.T)
     length = norm(mixed, axis=1)[:, None]
-    rows = jnp.concatenate([axes, mixed / jnp.where(length > 0, length, 1)])
-    return jnp.concatenate([rows, -rows])
+    return jnp.concatenate([axes, mixed / jnp.where(length > 0, length, 1)])
 
 
 class Downhill(NamedTuple):

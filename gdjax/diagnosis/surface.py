@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from gdjax.curvature.lanczos import times
 from gdjax.curvature.products import columns, widened
 from gdjax.curvature.small import eigh
 from gdjax.descent import Descent
@@ -39,12 +40,11 @@ class Model(NamedTuple):
     def step(self) -> jax.Array:
         """Return Newton's step to the critical point, none along flat axes."""
         along = jnp.where(self.flat, 0, self.slopes / jnp.where(self.flat, 1, self.curvatures))
-        return -jnp.sum(self.axes * along, axis=1)
+        return -times(self.axes, along)
 
     def times(self, vector: jax.Array) -> jax.Array:
         """Return the Hessian times a vector."""
-        along = self.curvatures * jnp.sum(self.axes * vector[:, None], axis=0)
-        return jnp.sum(self.axes * along, axis=1)
+        return times(self.axes, self.curvatures * times(vector, self.axes))
 
 
 class Noise(NamedTuple):
@@ -77,7 +77,7 @@ def model(at: Surface, x: jax.Array) -> Model:
     curvatures, axes = eigh((hessian + hessian.T) / 2)
     rounded = min(FLATNESS * at.eps, at.eps**0.5)  # where even the former is far from small
     flat = jnp.abs(curvatures) <= rounded * jnp.max(jnp.abs(curvatures))
-    slopes = jnp.sum(axes * gradient[:, None], axis=0)
+    slopes = times(gradient, axes)
     return Model(loss, gradient, slopes, curvatures, axes, flat)
 
 
@@ -96,7 +96,7 @@ def _noise(at: Surface, x: jax.Array) -> Noise:
     there = lax.map(lambda move: jax.value_and_grad(at.loss)(x * (1 + move)), moves)
     own = jnp.finfo(x.dtype)
     loss = jnp.max(jnp.abs(there[0] - here[0])) + own.eps * jnp.abs(here[0])
-    gradient = jnp.max(norm(there[1] - here[1], axis=1))
+    gradient = jnp.max(norm(there[1] - here[1][None], axis=1))
     return Noise(jnp.maximum(loss, LEAST_NOISE * own.tiny), gradient)
 
 

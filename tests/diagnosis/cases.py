@@ -39,13 +39,12 @@ TERMS = {
     "relu_1": lambda x, y: jax.nn.relu(1 - jax.nn.relu(x)),
     "root": lambda x, y: jnp.sqrt(1.5 - x),  # NaN beyond
 }
-NAMES = list(TERMS)
 
 
 def loss(w, weights, unit, height):
-    """Return the sum of the terms, in other units of the parameters and of the loss."""
+    """Return the sum of the terms by name, in other units of the parameters and of the loss."""
     total = 0.0
-    for name, weight in zip(NAMES, weights):
+    for name, weight in weights.items():
         x, y = jnp.where(weight == 0, 0, w / unit)
         total += weight * TERMS[name](x, y)
     return height * total
@@ -196,7 +195,7 @@ CASES = [
 class Lanes(NamedTuple):
     """Cases as arrays [lanes, ...]."""
 
-    weights: np.ndarray
+    weights: dict  # of each term
     start: np.ndarray
     rate: np.ndarray
     tol: np.ndarray
@@ -209,6 +208,7 @@ def lanes(cases, key=None, copies=1):
     """Return the cases, or `copies` of each in other units, at other rates and starts."""
     random = np.random.default_rng(key)
     eps = np.finfo(jax.dtypes.canonicalize_dtype(float)).eps
+    names = sorted({name for case in cases for name in case.terms})
     rows = []
     for case in cases:
         for _ in range(copies):
@@ -223,14 +223,14 @@ def lanes(cases, key=None, copies=1):
                 case.optimizer, unit**2 / height
             )
             tol = eps**0.5 if case.tol is None else case.tol
-            weights = np.array([case.terms.get(name, 0.0) for name in NAMES])
+            weights = [case.terms.get(name, 0.0) for name in names]
             rows.append(
                 (weights, start * unit, rate, tol * height / unit, case.steps, unit, height)
             )
     dtype = jax.dtypes.canonicalize_dtype(float)
-    columns = (np.array(column) for column in zip(*rows))
-    found = Lanes(*(c.astype(dtype) for c in columns))
-    return found._replace(steps=found.steps.astype(np.int32))
+    found = Lanes(*(np.array(column).astype(dtype) for column in zip(*rows)))
+    weights = dict(zip(names, found.weights.T))
+    return found._replace(weights=weights, steps=found.steps.astype(np.int32))
 
 
 def diagnosed(optimizer):
