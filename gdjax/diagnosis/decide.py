@@ -21,10 +21,18 @@ from gdjax.diagnosis.verdict import Diagnosis, Verdict
 from gdjax.trees import real_vector, strongly_typed
 
 CLOSE = 1e-3  # of the descent, what remains of it at a saddle that a run has not left
-UNSTABLE = 1.005  # growth of a deviation in a step
 
 LEFT = (Verdict.SADDLE, Verdict.MAXIMUM)  # where runs do not stay, but may stop
 DESCENTS = (Verdict.MINIMUM, Verdict.SADDLE, Verdict.VALLEY, Verdict.PLATEAU, Verdict.SLOW)
+
+
+class Found(NamedTuple):
+    """What there is to see at the end."""
+
+    point: Point
+    holds: jax.Array  # bool [] whether the next updates leave the run there
+    alignment: jax.Array  # of the next updates
+    tol: jax.Array  # of the gradient
 
 
 class Dynamics(NamedTuple):
@@ -40,9 +48,9 @@ class Dynamics(NamedTuple):
     unstable: jax.Array
 
 
-def is_settled(d: Descent, end: End, p: Point, holds: jax.Array, tol: jax.Array) -> jax.Array:
+def is_settled(d: Descent, end: End, found: Found) -> jax.Array:
     """Return whether the point alone decides."""
-    return _is_reached(d, end, p, tol) & (holds | _is_any(p.kind, LEFT))
+    return _is_reached(d, end, found) & (found.holds | _is_any(found.point.kind, LEFT))
 
 
 def tolerance(d: Descent, start: Start) -> jax.Array:
@@ -53,9 +61,9 @@ def tolerance(d: Descent, start: Start) -> jax.Array:
     return own if asked is None else jnp.asarray(asked, own.dtype)
 
 
-def look_ahead(d: Descent, end: End, start: Start, p: Point, tol: jax.Array) -> Dynamics:
+def look_ahead(d: Descent, end: End, start: Start, found: Found) -> Dynamics:
     """Return what going on from the end shows; a run that diverged does not go on."""
-    d_on = plain(d)
+    d_on, p, tol = plain(d), found.point, found.tol
     state = state_at(d_on, end)
     at, x = surface(d, end.params)
     gradient = jax.grad(at.loss)(x)
@@ -65,7 +73,7 @@ def look_ahead(d: Descent, end: End, start: Start, p: Point, tol: jax.Array) -> 
     noise_floor = jnp.zeros((), bool)
     if is_noisy(d.batches):
         noise_floor = batch_noise(d, end, gradient) >= norm(gradient)
-    radius, upward = spectral_radius(d_on, _centres(d, end, ahead, seen))
+    radius, unstable = spectral_radius(d_on, _centres(d, end, ahead, seen))
     later = downhill(at, x, gradient, p.noise.loss, start.scale)
     return Dynamics(
         ahead=ahead,
@@ -75,15 +83,15 @@ def look_ahead(d: Descent, end: End, start: Start, p: Point, tol: jax.Array) -> 
         noise_floor=noise_floor,
         moves=jnp.any(next_update(d, end) != 0),
         spectral_radius=radius.astype(x.dtype),
-        unstable=upward & (radius > UNSTABLE),
+        unstable=unstable,
     )
 
 
 def _centres(d: Descent, end: End, ahead: Ahead, seen: Trend) -> State:
     """Return two states around which a run moves, with a leading axis.
 
-    They are the middle of its orbit, of one that has left the start, else the end; and the
-    critical point nearby.
+    They are the critical point near the second; and that is the middle of its orbit, of a run
+    that has left the start, else the end.
     """
     orbits = ahead.finite & ~seen.falls & ~seen.grows & (ahead.windows > 0)
     left = ~ahead.finite | seen.grows | (end.status == Status.DIVERGED)
@@ -100,26 +108,19 @@ def _centres(d: Descent, end: End, ahead: Ahead, seen: Trend) -> State:
     if x.size <= LARGEST_HESSIAN:
         critical = unravel(critical_point(at, x).astype(own.dtype))
     states = [
-        state_at(plain(d), end._replace(params=p, opt_state=opt_state)) for p in (params, critical)
+        state_at(plain(d), end._replace(params=p, opt_state=opt_state)) for p in (critical, params)
     ]
     return jax.tree.map(lambda a, b: jnp.stack([a, b]), *states)
 
 
-def decided(
-    d: Descent,
-    end: End,
-    start: Start,
-    p: Point,
-    calm: jax.Array,
-    tol: jax.Array,
-    on: Dynamics | None,
-) -> Diagnosis:
-    """Return the diagnosis; without dynamics, where the point decides, the alignment is `calm`."""
+def decided(d: Descent, end: End, start: Start, found: Found, on: Dynamics | None) -> Diagnosis:
+    """Return the diagnosis; without dynamics, what the point decides."""
+    p, tol = found.point, found.tol
     no, zero = jnp.zeros((), bool), jnp.zeros((), jnp.int32)
     unknown = jnp.full_like(p.loss, jnp.nan)
-    verdict = p.kind if on is None else _verdict(d, end, start, p, tol, on)
+    verdict = p.kind if on is None else _verdict(d, end, start, found, on)
     is_critical = (verdict == p.kind) & (p.kind != NONE)
-    alignment = calm if on is None else on.trend.alignment.astype(p.loss.dtype)
+    alignment = found.alignment if on is None else on.trend.alignment.astype(p.loss.dtype)
     is_orbit = verdict == Verdict.OSCILLATING
     descends = _is_any(verdict, DESCENTS)
     steps = unknown * 0 if on is None else on.trend.steps.astype(p.loss.dtype)
@@ -151,9 +152,8 @@ def decided(
     )
 
 
-def _verdict(
-    d: Descent, end: End, start: Start, p: Point, tol: jax.Array, on: Dynamics
-) -> jax.Array:
+def _verdict(d: Descent, end: End, start: Start, found: Found, on: Dynamics) -> jax.Array:
+    p, tol = found.point, found.tol
     a, t = on.ahead, on.trend
     critical = p.kind != NONE
     converged = end.status == Status.CONVERGED
@@ -162,12 +162,12 @@ def _verdict(
     calm = t.falls | a.resting | a.falls
     cases = [
         (end.status == Status.DIVERGED, Verdict.DIVERGED),
-        (_is_reached(d, end, p, tol) & (~leaves | _is_any(p.kind, LEFT)), p.kind),
+        (_is_reached(d, end, found) & (~leaves | _is_any(p.kind, LEFT)), p.kind),
         (critical & p.at_noise, p.kind),
         (critical & p.close & (p.grad_norm <= tol) & ~leaves, p.kind),
         (_is_any(p.kind, LEFT) & near, p.kind),
         (
-            converged & _asks_for_gradient(d) & _is_below(p, tol) & ~(critical & p.close),
+            converged & _asks_for_gradient(d) & _is_below(found) & ~(critical & p.close),
             Verdict.PLATEAU,
         ),
         (on.leaves, Verdict.DIVERGED),
@@ -181,19 +181,21 @@ def _verdict(
     return jnp.select(conditions, verdicts, jnp.asarray(Verdict.BOUNDED, jnp.int32))
 
 
-def _is_reached(d: Descent, end: End, p: Point, tol: jax.Array) -> jax.Array:
+def _is_reached(d: Descent, end: End, found: Found) -> jax.Array:
     """Return whether the run stopped at a critical point, and not by the chance of a batch."""
+    p = found.point
     stopped = (end.status == Status.CONVERGED) & (p.kind != NONE) & p.close
-    return stopped & _is_below(p, tol) if is_noisy(d.batches) else stopped
+    return stopped & _is_below(found) if is_noisy(d.batches) else stopped
 
 
 def _asks_for_gradient(d: Descent) -> bool:
     return d.stop is not None and d.stop.gradient_tolerance(d.params) is not None
 
 
-def _is_below(p: Point, tol: jax.Array) -> jax.Array:
+def _is_below(found: Found) -> jax.Array:
     """Return whether the gradient is within the tolerance, but for how it is rounded."""
-    return p.grad_norm <= 1.01 * tol + NOISY * p.noise.gradient
+    rounding = NOISY * found.point.noise.gradient
+    return found.point.grad_norm <= 1.01 * found.tol + rounding
 
 
 def _is_any(kind: jax.Array, verdicts: tuple[Verdict, ...]) -> jax.Array:

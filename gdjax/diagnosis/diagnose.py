@@ -14,12 +14,12 @@ from gdjax.descent import Descent, Result
 from gdjax.descent.description import canonical, with_traced_budget
 from gdjax.descent.programs import compiled
 from gdjax.descent.running import execute
-from gdjax.diagnosis.decide import decided, is_settled, look_ahead, tolerance
+from gdjax.diagnosis.decide import Found, decided, is_settled, look_ahead, tolerance
 from gdjax.diagnosis.end import End
-from gdjax.diagnosis.glance import from_glance, glance
+from gdjax.diagnosis.glance import Glance, from_glance, glance
 from gdjax.diagnosis.hold import hold
 from gdjax.diagnosis.large import large_point
-from gdjax.diagnosis.point import Point, point
+from gdjax.diagnosis.point import point
 from gdjax.diagnosis.start import Start, start_of
 from gdjax.diagnosis.surface import surface
 from gdjax.diagnosis.verdict import Diagnosis
@@ -79,17 +79,24 @@ def _diagnosis(d: Descent, result: Result) -> Diagnosis:
 
 def diagnosis_at(d: Descent, end: End) -> Diagnosis:
     """Return the diagnosis of a canonical descent that ended so."""
+    start = start_of(d, end)
+    if is_large(d):
+        return _closer(d, end, start, None)
+    seen = glance(d, end, start.loss)
+    return lax.cond(
+        seen.is_minimum,
+        lambda: from_glance(seen, end, start),
+        lambda: _closer(d, end, start, seen),
+    )
 
-    def look_closer() -> Diagnosis:
-        second = looked_closer(d, end)
-        return lax.cond(
-            second.settled, lambda: second.diagnosis, lambda: on_the_way(d, end).diagnosis
-        )
 
-    if real_size(d.params) > LARGEST_HESSIAN:
-        return look_closer()
-    first = at_a_glance(d, end)
-    return lax.cond(first.settled, lambda: first.diagnosis, look_closer)
+def _closer(d: Descent, end: End, start: Start, seen: Glance | None) -> Diagnosis:
+    found = _look(d, end, start, seen)
+    return lax.cond(
+        is_settled(d, end, found),
+        lambda: decided(d, end, start, found, None),
+        lambda: decided(d, end, start, found, look_ahead(d, end, start, found)),
+    )
 
 
 class Look(NamedTuple):
@@ -100,11 +107,10 @@ class Look(NamedTuple):
 
 
 def at_a_glance(d: Descent, end: End) -> Look:
-    """Return what is a minimum beyond doubt; where the curvature takes its time, nothing is."""
-    if real_size(d.params) > LARGEST_HESSIAN:
-        shapes = jax.eval_shape(looked_closer, d, end).diagnosis
-        nothing = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), shapes)
-        return Look(np.zeros((), bool), nothing)
+    """Return what is a minimum beyond doubt; of many parameters, nothing is."""
+    if is_large(d):
+        shapes = jax.eval_shape(looked_closer, d, end)
+        return jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
     start = start_of(d, end)
     seen = glance(d, end, start.loss)
     return Look(seen.is_minimum, from_glance(seen, end, start))
@@ -113,29 +119,33 @@ def at_a_glance(d: Descent, end: End) -> Look:
 def looked_closer(d: Descent, end: End) -> Look:
     """Return what the point where a run ended settles."""
     start = start_of(d, end)
-    found, holds, alignment, tol = _seen(d, end, start)
-    settled = is_settled(d, end, found, holds, tol)
-    return Look(settled, decided(d, end, start, found, alignment, tol, None))
+    found = _look(d, end, start, None)
+    return Look(is_settled(d, end, found), decided(d, end, start, found, None))
 
 
 def on_the_way(d: Descent, end: End) -> Look:
     """Return what going on settles."""
     start = start_of(d, end)
-    found, _, alignment, tol = _seen(d, end, start)
-    dynamics = look_ahead(d, end, start, found, tol)
-    return Look(jnp.ones((), bool), decided(d, end, start, found, alignment, tol, dynamics))
+    found = _look(d, end, start, None)
+    dynamics = look_ahead(d, end, start, found)
+    return Look(jnp.ones((), bool), decided(d, end, start, found, dynamics))
 
 
-def _seen(d: Descent, end: End, start: Start) -> tuple[Point, jax.Array, jax.Array, jax.Array]:
-    """Return the point, whether the run would stay there, its alignment there, the tolerance."""
+def is_large(d: Descent) -> bool:
+    """Return whether there are too many parameters for a glance."""
+    return real_size(d.params) > LARGEST_HESSIAN
+
+
+def _look(d: Descent, end: End, start: Start, seen: Glance | None) -> Found:
+    """Return what there is to see at the end, some of it perhaps at a glance already."""
     at, x = surface(d, end.params)
     tol = tolerance(d, start)
-    if x.size <= LARGEST_HESSIAN:
-        seen = glance(d, end, start.loss)
-        return point(at, x, start.loss, start.scale), seen.holds, seen.alignment, tol
+    if not is_large(d):
+        seen = glance(d, end, start.loss) if seen is None else seen
+        return Found(point(at, x, start.loss, start.scale), seen.holds, seen.alignment, tol)
     found, few = large_point(at, x, start.loss, start.scale)
     _, product = jax.linearize(jax.grad(at.loss), x)
-    return found, *hold(d, end, at, x, product, found.curvature_max, few), tol
+    return Found(found, *hold(d, end, at, x, product, found.curvature_max, few), tol)
 
 
 def _peak(d: Descent, result: Result) -> jax.Array:

@@ -14,6 +14,8 @@ NONE = -1  # no critical point
 MOST_STEPS = 60  # at a degenerate minimum each one leaves a fixed share of the way
 FARTHEST = 10.0  # first steps: at a degenerate minimum of order 10 they add up to 9
 ARRIVED = 0.05  # of the first step
+STIFF = 0.2  # of the largest curvature
+LEFT = 1e-3  # of the gradient, where the stiff axes alone lead to a critical point
 NOISY = 8.0  # what may be rounding, in units of the noise sampled
 REMAINING = 0.01  # of the descent, what may remain of it at a point that counts as critical
 EVEN = 100.0  # times what remains if all curvatures are alike
@@ -103,12 +105,26 @@ def _polished(at: Surface, start: jax.Array, first: Model) -> tuple[jax.Array, M
 
     Only that tells a critical point, even a degenerate one, from a tail along which the gradient
     vanishes for ever: there they stay as long as they are.
+
+    Across a valley, the curvatures along it are not quite 0, and Newton's step along it means
+    nothing. So where the stiff axes alone lead to a critical point, it is that one.
     """
-    reach = norm(first.step())
+    found, models, shrunk = lax.map(
+        lambda least: _newton(at, start, first, least), jnp.array([STIFF, 0.0], start.dtype)
+    )
+    left = norm(models.gradient[0]) <= LEFT * norm(first.gradient)
+    which = jnp.where(shrunk[0] & left, 0, 1)
+    return jax.tree.map(lambda leaf: leaf[which], (found, models, shrunk))
+
+
+def _newton(
+    at: Surface, start: jax.Array, first: Model, least: jax.Array
+) -> tuple[jax.Array, Model, jax.Array]:
+    reach = norm(first.step(least))
 
     def polish(carry: tuple) -> tuple:
         steps, travelled, x, m, _ = carry
-        move = m.step()
+        move = m.step(least)
         travelled += norm(move)
         new = x + move
         new_model = model(at, new)
@@ -122,4 +138,4 @@ def _polished(at: Surface, start: jax.Array, first: Model) -> tuple[jax.Array, M
 
     carry = jnp.zeros((), jnp.int32), jnp.zeros_like(reach), start, first, jnp.zeros((), bool)
     _, _, x, m, _ = lax.while_loop(unfinished, polish, carry)
-    return x, m, norm(m.step()) <= ARRIVED * reach
+    return x, m, norm(m.step(least)) <= ARRIVED * reach

@@ -37,9 +37,14 @@ class Model(NamedTuple):
     axes: jax.Array  # [dim, dim] in columns
     flat: jax.Array  # [dim] whether the curvature is rounding
 
-    def step(self) -> jax.Array:
-        """Return Newton's step to the critical point, none along flat axes."""
-        along = jnp.where(self.flat, 0, self.slopes / jnp.where(self.flat, 1, self.curvatures))
+    def step(self, least: Any = 0.0) -> jax.Array:
+        """Return Newton's step to the critical point, none along flat axes.
+
+        Nor is there any along those with a curvature below `least` times the largest.
+        """
+        sizes = jnp.abs(self.curvatures)
+        still = self.flat | (sizes < least * jnp.max(sizes))
+        along = jnp.where(still, 0, self.slopes / jnp.where(still, 1, self.curvatures))
         return -times(self.axes, along)
 
     def times(self, vector: jax.Array) -> jax.Array:

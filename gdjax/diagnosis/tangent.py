@@ -17,18 +17,22 @@ Tangent = list[Any]  # for each floating leaf of a state
 
 
 def first_tangent(d: Descent, state: State) -> Tangent:
-    """Return a random unit deviation of the parameters, with those of loss and gradient."""
+    """Return a random unit deviation of the parameters."""
     leaves, structure = jax.tree.flatten(state.params)
     keys = jax.random.split(jax.random.key(0), len(leaves))
     random = [jax.random.normal(k, leaf.shape, leaf.dtype) for k, leaf in zip(keys, leaves)]
-    params = jax.tree.unflatten(structure, random)
-    args = arguments(d, state.step)
-    (loss, grad) = jax.jvp(lambda p: value_and_ascent(d.loss, p, args), (state.params,), (params,))[
-        1
-    ]
-    still = jax.tree.map(jnp.zeros_like, state)
-    moved = still._replace(params=params, loss=loss, grad=grad)
-    return _scaled(_floating(moved), state)[0]
+    still = _floating(jax.tree.map(jnp.zeros_like, state))
+    moved = _as_state(state, still)._replace(params=jax.tree.unflatten(structure, random))
+    return _scaled(lifted(d, state, _floating(moved)), state)[0]
+
+
+def lifted(d: Descent, state: State, tangent: Tangent) -> Tangent:
+    """Return the deviation with those of loss and gradient that belong to it at this state."""
+    moved, args = _as_state(state, tangent), arguments(d, state.step)
+    loss, grad = jax.jvp(
+        lambda p: value_and_ascent(d.loss, p, args), (state.params,), (moved.params,)
+    )[1]
+    return _floating(moved._replace(loss=loss, grad=grad))
 
 
 def next_with_tangent(

@@ -66,8 +66,8 @@ class Diagnosis(NamedTuple):
         >>> runs = gdjax.sweep(lambda rate: gdjax.Descent(lambda w: w**2, 1.0, optax.sgd(rate)),
         ...                    rate=[0.1, 0.2, 1.5], diagnose=True)
         >>> print(runs.diagnosis.summary())
-        verdict   runs   share  largest gradient  flags
-        MINIMUM      2  66.67%           2.8e-04
-        DIVERGED     1  33.33%                    unstable (1)
+        verdict   runs   share  median gradient  flags
+        MINIMUM      2  66.67%          3.4e-04
+        DIVERGED     1  33.33%          1.8e+19  unstable (1)
         """
         return words.table(Verdict, FLAGS, self)

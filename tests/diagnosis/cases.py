@@ -204,17 +204,17 @@ class Lanes(NamedTuple):
     height: np.ndarray
 
 
-def lanes(cases, key=None, copies=1):
-    """Return the cases, or `copies` of each in other units, at other rates and starts."""
+def lanes(cases, key=0, copies=1):
+    """Return the cases, each followed by `copies - 1` in other units, at other rates and starts."""
     random = np.random.default_rng(key)
     eps = np.finfo(jax.dtypes.canonicalize_dtype(float)).eps
     names = sorted({name for case in cases for name in case.terms})
     rows = []
     for case in cases:
-        for _ in range(copies):
+        for copy in range(copies):
             unit = height = 1.0
             rate, start = case.rate, np.array(case.start)
-            if key is not None:
+            if copy:
                 unit, height = 10.0 ** random.uniform(-3, 3), 10.0 ** random.uniform(-4, 4)
                 if not case.exact:
                     rate *= random.uniform(0.99, 1.01)
@@ -234,7 +234,7 @@ def lanes(cases, key=None, copies=1):
 
 
 def diagnosed(optimizer):
-    """Return the compiled function of lanes to statuses and diagnoses."""
+    """Return the compiled function of lanes to diagnoses."""
 
     def one(lane):
         d = gdjax.Descent(
@@ -245,7 +245,6 @@ def diagnosed(optimizer):
             stop=gdjax.stop.gradient_below(lane.tol),
             max_steps=lane.steps,
         )
-        result = gdjax.run(d)
-        return result.status, gdjax.diagnose(d, result)
+        return gdjax.diagnose(d, gdjax.run(d))
 
     return jax.jit(jax.vmap(one))
