@@ -132,7 +132,7 @@ def decided(d: Descent, end: End, start: Start, found: Found, on: Dynamics | Non
         grad_norm=p.grad_norm,
         curvature_min=p.curvature_min,
         curvature_max=p.curvature_max,
-        index=p.index,
+        index=p.negative,
         flat_dimension=p.flat_dimension,
         condition=p.condition,
         remaining=jnp.where(is_critical, p.remaining, jnp.nan),

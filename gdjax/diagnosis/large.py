@@ -56,7 +56,7 @@ def large_point(
         grad_norm=jnp.max(jnp.abs(gradient)),
         curvature_min=least,
         curvature_max=largest,
-        index=down.astype(jnp.int32),
+        negative=down.astype(jnp.int32),
         flat_dimension=flat.astype(jnp.int32),
         condition=condition,
         remaining=jnp.where(arrived, loss - there, jnp.nan),

@@ -12,6 +12,7 @@ from gdjax.diagnosis.verdict import Verdict
 
 NONE = -1  # no critical point
 MOST_STEPS = 60  # at a degenerate minimum each one leaves a fixed share of the way
+FAR = 20  # steps of Newton's method from where no critical point may be near
 FARTHEST = 10.0  # first steps: at a degenerate minimum of order 10 they add up to 9
 ARRIVED = 0.05  # of the first step
 STIFF = 0.2  # of the largest curvature
@@ -29,7 +30,7 @@ class Point(NamedTuple):
     grad_norm: jax.Array
     curvature_min: jax.Array
     curvature_max: jax.Array
-    index: jax.Array
+    negative: jax.Array  # how many curvatures are
     flat_dimension: jax.Array
     condition: jax.Array
     remaining: jax.Array  # loss less that of the critical point, NaN where there is none
@@ -69,7 +70,7 @@ def point(at: Surface, x: jax.Array, first_loss: jax.Array, scale: jax.Array) ->
         grad_norm=jnp.max(jnp.abs(first.gradient)),
         curvature_min=seen.curvatures[0],
         curvature_max=seen.curvatures[-1],
-        index=jnp.sum(~seen.flat & (seen.curvatures < 0), dtype=jnp.int32),
+        negative=jnp.sum(~seen.flat & (seen.curvatures < 0), dtype=jnp.int32),
         flat_dimension=jnp.sum(seen.flat, dtype=jnp.int32),
         condition=condition(seen),
         remaining=jnp.where(arrived, remaining, jnp.nan),
@@ -95,9 +96,10 @@ def kind_of(up: jax.Array, down: jax.Array, flat: jax.Array, probes: Probes) -> 
 
 
 def critical_point(at: Surface, x: jax.Array) -> jax.Array:
-    """Return the critical point that Newton's method leads to, `x` itself where to none."""
-    found, _, shrunk = _polished(at, x, model(at, x))
-    return jnp.where(shrunk, found, x)
+    """Return a critical point that Newton's method leads to, `x` itself where to none."""
+    found = lax.fori_loop(0, FAR, lambda _, x: x + model(at, x).step(), x)
+    before, after = norm(jax.grad(at.loss)(x)), norm(jax.grad(at.loss)(found))
+    return jnp.where(after <= LEFT * before, found, x)  # not where it is NaN
 
 
 def _polished(at: Surface, start: jax.Array, first: Model) -> tuple[jax.Array, Model, jax.Array]:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache, partial
 from math import prod
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -22,6 +22,7 @@ from gdjax.diagnosis.diagnose import Look, at_a_glance, looked_closer, on_the_wa
 from gdjax.diagnosis.end import End
 from gdjax.lanewise import Atom, Program, Value, evaluate, is_small, read, traced, whole
 from gdjax.sweeps.collect import together
+from gdjax.sweeps.lane_program import signature
 from gdjax.sweeps.lanes import Lane, Lanes
 from gdjax.sweeps.traced_lane import MOST_COMPILED_IN
 from gdjax.sweeps.turns import Outcome
@@ -88,27 +89,31 @@ def _looks(lane: Lane, shape: tuple[int, ...]) -> tuple[Callable[..., Look], ...
     )
 
 
+class CompiledGlance(NamedTuple):
+    """The glance at lanes of some types."""
+
+    outputs: tuple[Atom, ...]  # what is known is the same for all lanes
+    structure: Any  # of the look that they are the leaves of
+    program: Callable[..., list[Any]]  # of the sources and key, and numbers and ends, to the others
+
+
 class Glances:
     """The glance at many lanes: compiled as the turns of a sweep are, and its constants apart."""
 
     def __init__(self, lane: Lane, shape: tuple[int, ...]) -> None:
         """Take the lane, and the shape of the sweep."""
         self.look = _looker(lane, shape, at_a_glance)
-        self.compiled: dict[Any, tuple[Program, PyTree, Callable[..., list]]] = {}
+        self.compiled: dict[Any, CompiledGlance] = {}
 
-    def __call__(self, sources: PyTree, key: Any, ends: End) -> tuple[list[Any], Any, Callable]:
-        """Return the outputs, of which some are known; their structure; and the compiled rest."""
+    def at(self, sources: PyTree, key: Any, ends: End) -> CompiledGlance:
+        """Return the glance for lanes of these types."""
         shapes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), ends)
-        signature = (
-            jax.tree.structure((sources, key, shapes)),
-            *map(str, jax.tree.leaves((jax.eval_shape(lambda *x: x, sources, key), shapes))),
-            jax.config.jax_enable_x64,
-        )
-        if signature not in self.compiled:
+        kinds = signature(sources, key, shapes)
+        if kinds not in self.compiled:
             number = jax.ShapeDtypeStruct((), jnp.int32)
             program, out = traced(self.look, sources, key, number, shapes)
-            self.compiled[signature] = _compiled_glance(program, jax.tree.structure(out))
-        return self.compiled[signature]
+            self.compiled[kinds] = _compiled_glance(program, jax.tree.structure(out))
+        return self.compiled[kinds]
 
 
 @lru_cache(maxsize=32)
@@ -116,7 +121,7 @@ def _glances(lane: Lane, shape: tuple[int, ...]) -> Glances:
     return Glances(lane, shape)
 
 
-def _compiled_glance(program: Program, structure: Any) -> tuple[tuple[Atom, ...], Any, Callable]:
+def _compiled_glance(program: Program, structure: Any) -> CompiledGlance:
     program, constants = program.without_dead_ends().opened(MOST_COMPILED_IN)
     numbers = [v.aval for operation in program.operations for v in operation.outputs]
     entrywise = all(map(is_small, numbers)) and sum(prod(a.shape) for a in numbers) <= MOST_NUMBERS
@@ -135,7 +140,7 @@ def _compiled_glance(program: Program, structure: Any) -> tuple[tuple[Atom, ...]
         tiles = jax.tree.map(lambda leaf: leaf.reshape(-1, width, *leaf.shape[1:]), lanes)
         return [rows.reshape(-1, *rows.shape[2:]) for rows in lax.map(look, tiles)]
 
-    return program.outputs, structure, partial(of_lanes, constants)
+    return CompiledGlance(program.outputs, structure, partial(of_lanes, constants))
 
 
 class _Work:
@@ -148,7 +153,8 @@ class _Work:
 
     def glances(self, look: Glances) -> Look:
         """Return a glance at all lanes; what is the same for all is one number, spread."""
-        outputs, structure, program = look(*self.shared, self.ends)
+        sources, key = self.shared
+        outputs, structure, program = look.at(sources, key, self.ends)
         each = min(self._power_of_two(self.count // self.workers), GLANCES, self.room)
         own = [x.aval for x in outputs if isinstance(x, Value)]
         arrays = together([jax.ShapeDtypeStruct((self.count,), aval.dtype) for aval in own])
