@@ -59,7 +59,8 @@ def _writable(leaf: np.ndarray, needed: bool) -> np.ndarray:
     """Return an array of its own where lanes have different values, if that is needed."""
     if leaf.flags.writeable or not needed:
         return leaf
-    return np.full(leaf.shape, leaf[0]) if leaf[0] else np.zeros_like(leaf, shape=leaf.shape)
+    # The system gives zeros for nothing.
+    return np.full(leaf.shape, leaf[0]) if leaf[0] else np.zeros(leaf.shape, leaf.dtype)
 
 
 Looker = Callable[[Any, Any, Any, End], Look]  # of sources, key, number and end
