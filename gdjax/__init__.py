@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from gdjax import basins, curvature, landscapes, plot, reduce, schedules, transforms
     from gdjax.advice import Advice, RangeTest, RateVerdict, advise, lr_range_test
     from gdjax.basins import Attractors, Basins, map_basins
+    from gdjax.diagnosis import Diagnosis, Verdict, diagnose
     from gdjax.sweeps import Runs, grid, paired, sobol, sweep, uniform
 
 __all__ = [
@@ -18,16 +19,19 @@ __all__ = [
     "Attractors",
     "Basins",
     "Descent",
+    "Diagnosis",
     "RangeTest",
     "RateVerdict",
     "Result",
     "Runs",
     "State",
     "Status",
+    "Verdict",
     "advise",
     "basins",
     "batches",
     "curvature",
+    "diagnose",
     "gradient_step",
     "grid",
     "init",
@@ -52,6 +56,7 @@ __all__ = [
 _ROOMS = {
     **dict.fromkeys(("Advice", "RangeTest", "RateVerdict", "advise", "lr_range_test"), "advice"),
     **dict.fromkeys(("Attractors", "Basins", "map_basins"), "basins"),
+    **dict.fromkeys(("Diagnosis", "Verdict", "diagnose"), "diagnosis"),
     **dict.fromkeys(("Runs", "grid", "paired", "sobol", "sweep", "uniform"), "sweeps"),
 }
 

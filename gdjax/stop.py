@@ -49,6 +49,10 @@ class Condition:
         """Return the same, in the way that is the quickest outside `vmap`."""
         return self.holds(memory, point)
 
+    def gradient_tolerance(self, params: PyTree) -> Scalar | None:
+        """Return how small the gradient must become, None where that is not asked for."""
+        return None
+
     def __and__(self, other: "Condition") -> "Condition":
         return _Both(self, _as_condition(other))
 
@@ -62,8 +66,8 @@ def _as_condition(other: Any) -> Condition:
     return other
 
 
-def _resolved(tol: Scalar | None, point: Point) -> Scalar:
-    return coarsest_eps(point.params) ** 0.5 if tol is None else tol
+def _resolved(tol: Scalar | None, params: PyTree) -> Scalar:
+    return coarsest_eps(params) ** 0.5 if tol is None else tol
 
 
 def _check_norm(norm: str) -> str:
@@ -79,12 +83,15 @@ class _GradientBelow(Condition):
     norm: str = field(metadata={"static": True})
 
     def holds(self, memory: PyTree, point: Point) -> jax.Array:
-        return NORMS[self.norm](point.grad) <= _resolved(self.tol, point)
+        return NORMS[self.norm](point.grad) <= _resolved(self.tol, point.params)
 
     def holds_alone(self, memory: PyTree, point: Point) -> jax.Array:
         if self.norm == "max":
-            return is_max_at_most(point.grad, _resolved(self.tol, point))
+            return is_max_at_most(point.grad, _resolved(self.tol, point.params))
         return self.holds(memory, point)
+
+    def gradient_tolerance(self, params: PyTree) -> Scalar:
+        return _resolved(self.tol, params)
 
 
 def gradient_below(tol: Scalar | None = None, norm: str = "max") -> Condition:
@@ -124,7 +131,7 @@ class _StepBelow(Condition):
         return NORMS[self.norm](jax.tree.map(jnp.subtract, after.params, before.params))
 
     def holds(self, memory: PyTree, point: Point) -> jax.Array:
-        return memory <= _resolved(self.tol, point)
+        return memory <= _resolved(self.tol, point.params)
 
 
 def step_below(tol: Scalar | None = None, norm: str = "max") -> Condition:
@@ -253,6 +260,10 @@ class _Both(Condition):
     def holds_alone(self, memory: PyTree, point: Point) -> jax.Array:
         left, right = memory
         return self.left.holds_alone(left, point) & self.right.holds_alone(right, point)
+
+    def gradient_tolerance(self, params: PyTree) -> Scalar | None:
+        left, right = self.left.gradient_tolerance(params), self.right.gradient_tolerance(params)
+        return right if left is None else left
 
 
 @jax.tree_util.register_dataclass

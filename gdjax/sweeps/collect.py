@@ -1,7 +1,7 @@
 """Where the outcomes of lanes go."""
 
 from math import prod
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import jax
 import numpy as np
@@ -18,9 +18,16 @@ MOST_BYTES_TOGETHER = 2**26  # who keeps one of the arrays keeps all
 SCATTERED = 256  # lanes, each of which brings pages of a stored array into memory
 
 
-def whole_outcome(outcome: Outcome) -> Outcome:
-    """Return all of an outcome: what a sweep keeps of a lane that is not reduced."""
-    return outcome
+class Kept(NamedTuple):
+    """What a sweep keeps of a lane that is not reduced."""
+
+    outcome: Outcome
+    watched: PyTree = None  # what a diagnosis needs beside
+
+
+def whole_outcome(outcome: Outcome) -> Kept:
+    """Return all of an outcome."""
+    return Kept(outcome)
 
 
 class Collector(Protocol):
@@ -38,10 +45,15 @@ class Arrays:
         self, shape: tuple[int, ...], traced: TracedLane, packing: Packing, store: Store | None
     ) -> None:
         """Take the shape of the sweep, the lane, how it is packed, and where to store."""
-        self.tree = (_together if store is None else store.arrays)(traced.kept_shapes, shape)
+        shapes = traced.kept_shapes
+        self.tree: Kept = (
+            together(shapes, shape)
+            if store is None
+            else Kept(store.arrays(shapes.outcome, shape), together(shapes.watched, shape))
+        )
         self.views = [
             view
-            for whole, own in zip(*map(jax.tree.leaves, (self.tree, traced.kept_shapes)))
+            for whole, own in zip(*map(jax.tree.leaves, (self.tree, shapes)))
             for view in _views(whole, own, traced.entrywise)
         ]
         self.packing, self.store = packing, store
@@ -71,7 +83,7 @@ def _views(whole: np.ndarray, own: jax.ShapeDtypeStruct, entrywise: bool) -> lis
     return [whole[(..., *index)] for index in np.ndindex(own.shape)]
 
 
-def _together(tree: PyTree, shape: tuple[int, ...]) -> PyTree:
+def together(tree: PyTree, shape: tuple[int, ...]) -> PyTree:
     """Return numpy arrays [*shape, ...], a few MB in one piece: the system gives it in one go."""
     leaves, structure = jax.tree.flatten(tree)
     lanes, ends = prod(shape), [0]

@@ -53,18 +53,18 @@ class LaneProgram:
 
     def traced(self, sources: PyTree, key: Any) -> tuple[TracedLane, Packings]:
         """Return the lane traced for sources of these types, and how its leaves are packed."""
-        signature = _signature(sources, key)
-        if signature not in self._traced:
+        kinds = signature(sources, key)
+        if kinds not in self._traced:
             traced = traced_lane(self.lane, self.keep, sources, key)
-            self._traced[signature] = traced, packings(traced, self.lane.dims, sources, key)
-        return self._traced[signature]
+            self._traced[kinds] = traced, packings(traced, self.lane.dims, sources, key)
+        return self._traced[kinds]
 
     def compiled(
         self, layout: Layout, options: dict[str, Any], device: Any, args: tuple[Any, ...]
     ) -> BlockProgram:
         """Return `run_block` compiled for these arguments: `sources`, `key` and the others."""
-        signature = layout, device, _signature(*args)
-        if signature not in self._compiled:
+        kinds = layout, device, signature(*args)
+        if kinds not in self._compiled:
             traced, packing = self.traced(*args[:2])
             constants = jax.device_put(traced.constants, device)
             shapes = packing.done(layout, fresh=isinstance(args[3], Fresh))
@@ -75,8 +75,8 @@ class LaneProgram:
                 return run_block(opened, layout, packing, room, *args)
 
             compiled = _compiled(program.lower(shapes, constants, *args), options)
-            self._compiled[signature] = BlockProgram(compiled, constants, shapes, device)
-        return self._compiled[signature]
+            self._compiled[kinds] = BlockProgram(compiled, constants, shapes, device)
+        return self._compiled[kinds]
 
 
 def _compiled(lowered: Any, options: dict[str, Any]) -> Any:
@@ -96,7 +96,7 @@ def lane_program(lane: Lane, keep: Keep) -> LaneProgram:
     return LaneProgram(lane, keep)
 
 
-def _signature(*args: Any) -> Any:
+def signature(*args: Any) -> Any:
     """Return what a trace depends on: the types of arguments and the settings of JAX."""
     leaves, structure = jax.tree.flatten(args)
     types = tuple((np.shape(leaf), leaf.dtype) for leaf in leaves)

@@ -8,6 +8,7 @@ import jax
 import numpy as np
 
 from gdjax.descent import Descent
+from gdjax.diagnosis import Diagnosis
 from gdjax.sweeps.engine import Work
 from gdjax.sweeps.lanes import Lanes
 from gdjax.trees import PyTree
@@ -30,6 +31,7 @@ class Runs:
       work: the updates that were made, `useful`, and `executed` with those of lanes that had ended
         and waited for others of their tile.
       lanes: the lane function with its axes.
+      diagnosis: why each run ended where it did, arrays [*shape]; None unless it was asked for.
     """
 
     params: PyTree
@@ -40,6 +42,7 @@ class Runs:
     record: PyTree
     work: Work
     lanes: Lanes
+    diagnosis: Diagnosis | None = None
 
     @property
     def shape(self) -> tuple[int, ...]:

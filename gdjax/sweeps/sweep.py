@@ -16,6 +16,7 @@ from gdjax.sweeps.axes.concrete import check_concrete
 from gdjax.sweeps.block import Packings
 from gdjax.sweeps.boxes import blocks
 from gdjax.sweeps.collect import Arrays, whole_outcome
+from gdjax.sweeps.diagnosed import diagnosed
 from gdjax.sweeps.engine import Sweep, run_lanes
 from gdjax.sweeps.lane_program import LaneProgram, lane_program
 from gdjax.sweeps.lanes import Lanes, checked_lanes
@@ -32,6 +33,7 @@ from gdjax.sweeps.reduced import Reduced, checked_reducers
 from gdjax.sweeps.runs import Runs
 from gdjax.sweeps.store import Store
 from gdjax.sweeps.traced_lane import TracedLane
+from gdjax.sweeps.watch import watched, watched_outcome
 from gdjax.trees import PyTree
 
 NOT_WHILE_TRACING = (
@@ -53,6 +55,7 @@ def sweep(
     devices: Sequence[Device] | None = None,
     reduce: PyTree = None,
     store: str | PathLike[str] | None = None,
+    diagnose: bool = False,
     **axes: Any,
 ) -> Any:
     """Run a lane function at every combination of its axes, compiled once for all of them.
@@ -83,6 +86,8 @@ def sweep(
         what they make of all, in memory that does not grow with the number of lanes.
       store: path of a directory for the arrays of the result: numpy's `.npy` files, mapped into
         memory, so that they may be larger than that. It is made where it is missing.
+      diagnose: whether to say of each lane why it ended where it did, as `gdjax.diagnose` would:
+        `runs.diagnosis`. The state of each lane's optimizer is kept for as long as that takes.
       **axes: for each argument of `lane` its values: an array or a list (one value a lane), a
         pytree of arrays with a leading lane axis, or what `gdjax.grid`, `gdjax.uniform`,
         `gdjax.sobol` or `gdjax.paired` returns.
@@ -114,8 +119,10 @@ def sweep(
     sources, own_key = jax.device_put((lanes.sources, lanes.key), on[0])
     check_concrete("lane: sweep is called inside jit", sources)
     reducers = None if reduce is None else checked_reducers(reduce)
-    keep = whole_outcome if reducers is None else reducers
-    program = lane_program(lanes.lane, keep)
+    if diagnose and reducers is not None:
+        raise ValueError("diagnose: lanes that are reduced leave nothing to be diagnosed")
+    keep = reducers or (watched_outcome if diagnose else whole_outcome)
+    program = lane_program(watched(lanes.lane) if diagnose else lanes.lane, keep)
     traced, packing = _traced(program, lanes)
     layout = block_layout(tile, block_size, traced, packing, lanes.shape, on[0])
     if reducers is not None:
@@ -132,7 +139,9 @@ def sweep(
         work = run_lanes(request, on, at_once, bar)
     if isinstance(collector, Reduced):
         return collector.finished()
-    return Runs(**collector.tree._asdict(), work=work, lanes=lanes)
+    outcome, seen = collector.tree
+    diagnosis = diagnosed(lanes, outcome, seen, at_once) if diagnose else None
+    return Runs(**outcome._asdict(), work=work, lanes=lanes, diagnosis=diagnosis)
 
 
 def _traced(program: LaneProgram, lanes: Lanes) -> tuple[TracedLane, Packings]:

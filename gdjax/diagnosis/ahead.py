@@ -1,0 +1,181 @@
+"""Going on from the end of a run with the same optimizer, to see what it does in the long run."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from gdjax.descent import Descent, State
+from gdjax.descent.stepping import finite_state
+from gdjax.diagnosis.orbit import LONGEST_PERIOD, Orbit, is_closed, is_resting, orbit
+from gdjax.diagnosis.tangent import Tangent, first_tangent, next_with_tangent
+from gdjax.trees import PyTree, coarsest_eps, euclidean, max_abs
+
+WINDOW = 2 * LONGEST_PERIOD  # steps
+MOST_WINDOWS = 64
+ENOUGH = 8  # windows in which the loss only falls, to call it a descent
+ULPS = 8  # of the loss, by which a step may raise it
+
+
+class Window(NamedTuple):
+    """What is seen over a window of steps."""
+
+    loss: jax.Array  # mean
+    least: jax.Array  # loss
+    largest: jax.Array  # loss
+    rises: jax.Array  # whether any step raises the loss
+    grad_norm: jax.Array  # at its end
+    stride: jax.Array  # longest step
+    growth: jax.Array  # of a deviation, its logarithm
+    alignment: jax.Array  # mean cosine of the angle between consecutive steps
+
+
+class Ahead(NamedTuple):
+    """What a run does after its end."""
+
+    windows: jax.Array  # int32 [] how many were run
+    seen: Window  # [MOST_WINDOWS]
+    orbit: Orbit  # the last
+    state: State  # in the end
+    centre: PyTree  # as params: the mean over the last window
+    tangent: Tangent
+    held: jax.Array  # int32 [] steps in a row, to the last, in which the tolerance held
+    finite: jax.Array  # bool []
+    closed: jax.Array  # bool [] whether the orbit is periodic
+    resting: jax.Array  # bool [] whether it does not move any more
+    falls: jax.Array  # bool [] whether no step raised the loss
+
+    @property
+    def arrives(self) -> jax.Array:
+        """Whether the tolerance holds for good."""
+        return self.held >= WINDOW
+
+
+def go_on(d: Descent, state: State, tol: jax.Array, wanted: jax.Array) -> Ahead:
+    """Return what a plain descent does from a state on, not at all unless it is `wanted`.
+
+    `tol` is of the largest absolute entry of the gradient.
+    """
+    eps = coarsest_eps(state.params)
+
+    def window(a: Ahead) -> Ahead:
+        rounding = eps * euclidean(a.state.params)
+        walk = lax.fori_loop(0, WINDOW, lambda i, w: w.step(d, tol, i), _Walk.start_at(a))
+        seen = walk.seen()
+        now = orbit(walk.distances, seen.stride, rounding.astype(walk.distances.dtype))
+        return Ahead(
+            windows=a.windows + 1,
+            seen=jax.tree.map(lambda rows, x: rows.at[a.windows].set(x), a.seen, seen),
+            orbit=now,
+            state=walk.state,
+            centre=walk.centre,
+            tangent=walk.tangent,
+            held=walk.held,
+            finite=finite_state(walk.state),
+            closed=is_closed(a.orbit, now, seen.growth, late=a.windows == MOST_WINDOWS - 1),
+            resting=is_resting(now),
+            falls=a.falls & ~seen.rises,
+        )
+
+    def goes_on(a: Ahead) -> jax.Array:
+        decided = ~a.finite | a.closed | a.resting | a.arrives
+        return wanted & (a.windows < MOST_WINDOWS) & ~(decided | a.falls & (a.windows >= ENOUGH))
+
+    return lax.while_loop(goes_on, window, _nothing(d, state))
+
+
+def _nothing(d: Descent, state: State) -> Ahead:
+    real = jnp.zeros((), _real(state))
+    no, yes, zero = jnp.zeros((), bool), jnp.ones((), bool), jnp.zeros((), jnp.int32)
+    rows = Window(*[jnp.zeros(MOST_WINDOWS, real.dtype)] * len(Window._fields))
+    return Ahead(
+        windows=zero,
+        seen=rows._replace(rises=jnp.zeros(MOST_WINDOWS, bool)),
+        orbit=Orbit(zero, real, real, real, real),
+        state=state,
+        centre=state.params,
+        tangent=first_tangent(d, state),
+        held=zero,
+        finite=yes,
+        closed=no,
+        resting=no,
+        falls=yes,
+    )
+
+
+def _real(state: State) -> jnp.dtype:
+    return jnp.result_type(jnp.float32, *(x.real.dtype for x in jax.tree.leaves(state.params)))
+
+
+class _Walk(NamedTuple):
+    """A window on the way."""
+
+    state: State
+    tangent: Tangent
+    start: PyTree  # params where the window begins
+    centre: PyTree
+    update: PyTree  # the last
+    distances: jax.Array  # [LONGEST_PERIOD]
+    sums: Window  # over the steps so far
+    angles: jax.Array  # how many are in the sum
+    held: jax.Array
+
+    @classmethod
+    def start_at(cls, a: Ahead) -> "_Walk":
+        state = a.state
+        real = jnp.zeros((), _real(state))
+        still = jax.tree.map(jnp.zeros_like, state.params)
+        loss = state.loss.astype(real.dtype)
+        no = jnp.zeros((), bool)
+        sums = Window(real, loss, loss, no, real, real, real, real)
+        distances = jnp.zeros(LONGEST_PERIOD, real.dtype)
+        return cls(state, a.tangent, state.params, still, still, distances, sums, real, a.held)
+
+    def step(self, d: Descent, tol: jax.Array, number: jax.Array) -> "_Walk":
+        """Return the walk after one more step of the window."""
+        after, tangent, growth = next_with_tangent(d, self.state, self.tangent)
+        update = jax.tree.map(jnp.subtract, after.params, self.state.params)
+        away = euclidean(jax.tree.map(jnp.subtract, after.params, self.start))
+        cosine = _cosine(update, self.update)
+        sums, real = self.sums, self.distances.dtype
+        loss = after.loss.astype(real)
+        rounding = ULPS * jnp.finfo(after.loss.dtype).eps * jnp.abs(loss)
+        sums = Window(
+            loss=sums.loss + loss / WINDOW,
+            least=jnp.minimum(sums.least, loss),
+            largest=jnp.maximum(sums.largest, loss),
+            rises=sums.rises | (loss > self.state.loss + rounding),
+            grad_norm=max_abs(after.grad).astype(real),
+            stride=jnp.maximum(sums.stride, euclidean(update).astype(real)),
+            growth=sums.growth + growth.astype(real),
+            alignment=sums.alignment + jnp.nan_to_num(cosine).astype(real),
+        )
+        place = jnp.minimum(number, LONGEST_PERIOD - 1)
+        early = number < LONGEST_PERIOD
+        return _Walk(
+            state=after,
+            tangent=tangent,
+            start=self.start,
+            centre=jax.tree.map(lambda c, x: c + x / WINDOW, self.centre, after.params),
+            update=update,
+            distances=jnp.where(
+                early, self.distances.at[place].set(away.astype(real)), self.distances
+            ),
+            sums=sums,
+            angles=self.angles + jnp.isfinite(cosine),
+            held=jnp.where(max_abs(after.grad) <= tol, self.held + 1, 0),
+        )
+
+    def seen(self) -> Window:
+        """Return what is seen over the whole window."""
+        return self.sums._replace(alignment=self.sums.alignment / self.angles)
+
+
+def _cosine(a: PyTree, b: PyTree) -> jax.Array:
+    """Return the cosine of the angle between two trees, NaN where one is 0."""
+    one, other = euclidean(a), euclidean(b)
+    unit = jax.tree.map(
+        lambda x, y: jnp.sum((x / one.astype(x.real.dtype) * (y / other).conj()).real), a, b
+    )
+    return sum(jax.tree.leaves(unit), jnp.zeros((), one.dtype))

@@ -1,0 +1,202 @@
+"""From the evidence to the verdict."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from gdjax.curvature.extremes import LARGEST_HESSIAN
+from gdjax.descent import Descent, State, Status
+from gdjax.diagnosis.ahead import Ahead, go_on
+from gdjax.diagnosis.end import End, is_noisy, next_update, plain, state_at
+from gdjax.diagnosis.flags import ill_conditioned, spiked
+from gdjax.diagnosis.noise import batch_noise
+from gdjax.diagnosis.point import NOISY, NONE, Point, critical_point
+from gdjax.diagnosis.probes import downhill
+from gdjax.diagnosis.stability import spectral_radius
+from gdjax.diagnosis.start import Start
+from gdjax.diagnosis.surface import norm, surface
+from gdjax.diagnosis.trend import Trend, trend
+from gdjax.diagnosis.verdict import Diagnosis, Verdict
+from gdjax.trees import real_vector, strongly_typed
+
+CLOSE = 1e-3  # of the descent, what remains of it at a saddle that a run has not left
+
+LEFT = (Verdict.SADDLE, Verdict.MAXIMUM)  # where runs do not stay, but may stop
+DESCENTS = (Verdict.MINIMUM, Verdict.SADDLE, Verdict.VALLEY, Verdict.PLATEAU, Verdict.SLOW)
+
+
+class Found(NamedTuple):
+    """What there is to see at the end."""
+
+    point: Point
+    holds: jax.Array  # bool [] whether the next updates leave the run there
+    alignment: jax.Array  # of the next updates
+    tol: jax.Array  # of the gradient
+
+
+class Dynamics(NamedTuple):
+    """What going on from the end shows."""
+
+    ahead: Ahead
+    trend: Trend
+    lifts: jax.Array  # whether the loss falls more steeply later
+    leaves: jax.Array  # whether the run leaves for infinity, or for where there are no numbers
+    noise_floor: jax.Array
+    moves: jax.Array  # whether the next update is not 0
+    spectral_radius: jax.Array
+    unstable: jax.Array
+
+
+def is_settled(d: Descent, end: End, found: Found) -> jax.Array:
+    """Return whether the point alone decides."""
+    return _is_reached(d, end, found) & (found.holds | _is_any(found.point.kind, LEFT))
+
+
+def tolerance(d: Descent, start: Start) -> jax.Array:
+    """Return the tolerance of the gradient, relative to the start where none is asked for."""
+    at, _ = surface(d, d.params)
+    asked = None if d.stop is None else d.stop.gradient_tolerance(d.params)
+    own = at.eps**0.5 * start.grad_norm
+    return own if asked is None else jnp.asarray(asked, own.dtype)
+
+
+def look_ahead(d: Descent, end: End, start: Start, found: Found) -> Dynamics:
+    """Return what going on from the end shows; a run that diverged does not go on."""
+    d_on, p, tol = plain(d), found.point, found.tol
+    state = state_at(d_on, end)
+    at, x = surface(d, end.params)
+    gradient = jax.grad(at.loss)(x)
+    steps = jnp.asarray(end.steps, jnp.int32)
+    ahead = go_on(d_on, state, tol, end.status != Status.DIVERGED)
+    seen = trend(ahead, state.loss.astype(x.dtype), p.grad_norm, tol, steps)
+    noise_floor = jnp.zeros((), bool)
+    if is_noisy(d.batches):
+        noise_floor = batch_noise(d, end, gradient) >= norm(gradient)
+    radius, unstable = spectral_radius(d_on, _centres(d, end, ahead, seen))
+    later = downhill(at, x, gradient, p.noise.loss, start.scale)
+    return Dynamics(
+        ahead=ahead,
+        trend=seen,
+        lifts=seen.lifts | later.lifts,
+        leaves=~ahead.finite | seen.grows & (~seen.falls | later.endless),
+        noise_floor=noise_floor,
+        moves=jnp.any(next_update(d, end) != 0),
+        spectral_radius=radius.astype(x.dtype),
+        unstable=unstable,
+    )
+
+
+def _centres(d: Descent, end: End, ahead: Ahead, seen: Trend) -> State:
+    """Return two states around which a run moves, with a leading axis.
+
+    They are the critical point near the second; and that is the middle of its orbit, of a run
+    that has left the start, else the end.
+    """
+    orbits = ahead.finite & ~seen.falls & ~seen.grows & (ahead.windows > 0)
+    left = ~ahead.finite | seen.grows | (end.status == Status.DIVERGED)
+    fresh = strongly_typed(d.optimizer.init(d.params))
+    about = [(orbits, (ahead.centre, ahead.state.opt_state)), (left, (d.params, fresh))]
+    params, opt_state = end.params, end.opt_state
+    for chosen, other in about:
+        params, opt_state = jax.tree.map(
+            lambda a, b, chosen=chosen: jnp.where(chosen, a, b), other, (params, opt_state)
+        )
+    at, x = surface(d, params)
+    own, unravel = real_vector(params)
+    critical = params
+    if x.size <= LARGEST_HESSIAN:
+        critical = unravel(critical_point(at, x).astype(own.dtype))
+    states = [
+        state_at(plain(d), end._replace(params=p, opt_state=opt_state)) for p in (critical, params)
+    ]
+    return jax.tree.map(lambda a, b: jnp.stack([a, b]), *states)
+
+
+def decided(d: Descent, end: End, start: Start, found: Found, on: Dynamics | None) -> Diagnosis:
+    """Return the diagnosis; without dynamics, what the point decides."""
+    p, tol = found.point, found.tol
+    no, zero = jnp.zeros((), bool), jnp.zeros((), jnp.int32)
+    unknown = jnp.full_like(p.loss, jnp.nan)
+    verdict = p.kind if on is None else _verdict(d, end, start, found, on)
+    is_critical = (verdict == p.kind) & (p.kind != NONE)
+    alignment = found.alignment if on is None else on.trend.alignment.astype(p.loss.dtype)
+    is_orbit = verdict == Verdict.OSCILLATING
+    descends = _is_any(verdict, DESCENTS)
+    steps = unknown * 0 if on is None else on.trend.steps.astype(p.loss.dtype)
+    never = is_orbit | _is_any(verdict, (Verdict.BOUNDED, Verdict.DIVERGED))
+    limited = (end.status == Status.STEP_LIMIT) & (p.grad_norm > tol)
+    at_floor = is_critical & p.at_noise & limited
+    return Diagnosis(
+        verdict=verdict.astype(jnp.int8),
+        grad_norm=p.grad_norm,
+        curvature_min=p.curvature_min,
+        curvature_max=p.curvature_max,
+        index=p.negative,
+        flat_dimension=p.flat_dimension,
+        condition=p.condition,
+        remaining=jnp.where(is_critical, p.remaining, jnp.nan),
+        period=zero if on is None else jnp.where(is_orbit, on.ahead.orbit.period, 0),
+        alignment=alignment,
+        loss_slope=unknown if on is None else on.trend.slope.astype(p.loss.dtype),
+        steps_to_tolerance=jnp.where(is_critical, 0, jnp.where(never, jnp.inf, steps)),
+        lyapunov=unknown if on is None else on.trend.lyapunov.astype(p.loss.dtype),
+        spectral_radius=unknown if on is None else on.spectral_radius,
+        ill_conditioned=descends
+        & (verdict != Verdict.PLATEAU)
+        & ill_conditioned(p.condition, alignment),
+        unstable=no if on is None else on.unstable & ~_is_any(verdict, LEFT),
+        spiked=descends & spiked(end, start, p.loss, p.noise.loss),
+        noise_floor=no if on is None else on.noise_floor & limited & ~on.trend.falls,
+        precision_floor=no if on is None else at_floor | (limited & on.ahead.resting & on.moves),
+    )
+
+
+def _verdict(d: Descent, end: End, start: Start, found: Found, on: Dynamics) -> jax.Array:
+    p, tol = found.point, found.tol
+    a, t = on.ahead, on.trend
+    critical = p.kind != NONE
+    converged = end.status == Status.CONVERGED
+    leaves = on.leaves | a.closed | ~(t.falls | a.resting | a.arrives)
+    near = jnp.abs(p.remaining) <= CLOSE * jnp.abs(start.loss - p.loss)
+    calm = t.falls | a.resting | a.falls
+    cases = [
+        (end.status == Status.DIVERGED, Verdict.DIVERGED),
+        (_is_reached(d, end, found) & (~leaves | _is_any(p.kind, LEFT)), p.kind),
+        (critical & p.at_noise, p.kind),
+        (critical & p.close & (p.grad_norm <= tol) & ~leaves, p.kind),
+        (_is_any(p.kind, LEFT) & near, p.kind),
+        (
+            converged & _asks_for_gradient(d) & _is_below(found) & ~(critical & p.close),
+            Verdict.PLATEAU,
+        ),
+        (on.leaves, Verdict.DIVERGED),
+        (a.closed, Verdict.OSCILLATING),
+        (a.resting & critical & p.close, p.kind),
+        (calm & on.lifts, Verdict.PLATEAU),
+        (calm, Verdict.SLOW),
+    ]
+    conditions = [condition for condition, _ in cases]
+    verdicts = [jnp.asarray(verdict, jnp.int32) for _, verdict in cases]
+    return jnp.select(conditions, verdicts, jnp.asarray(Verdict.BOUNDED, jnp.int32))
+
+
+def _is_reached(d: Descent, end: End, found: Found) -> jax.Array:
+    """Return whether the run stopped at a critical point, and not by the chance of a batch."""
+    p = found.point
+    stopped = (end.status == Status.CONVERGED) & (p.kind != NONE) & p.close
+    return stopped & _is_below(found) if is_noisy(d.batches) else stopped
+
+
+def _asks_for_gradient(d: Descent) -> bool:
+    return d.stop is not None and d.stop.gradient_tolerance(d.params) is not None
+
+
+def _is_below(found: Found) -> jax.Array:
+    """Return whether the gradient is within the tolerance, but for how it is rounded."""
+    rounding = NOISY * found.point.noise.gradient
+    return found.point.grad_norm <= 1.01 * found.tol + rounding
+
+
+def _is_any(kind: jax.Array, verdicts: tuple[Verdict, ...]) -> jax.Array:
+    return jnp.any(kind == jnp.array(verdicts, kind.dtype))

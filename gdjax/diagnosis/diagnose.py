@@ -1,0 +1,154 @@
+"""The diagnosis of a run."""
+
+from dataclasses import replace
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from gdjax import record
+from gdjax.curvature.extremes import LARGEST_HESSIAN, real_size
+from gdjax.descent import Descent, Result
+from gdjax.descent.description import canonical, with_traced_budget
+from gdjax.descent.programs import compiled
+from gdjax.descent.running import execute
+from gdjax.diagnosis.decide import Found, decided, is_settled, look_ahead, tolerance
+from gdjax.diagnosis.end import End
+from gdjax.diagnosis.glance import Glance, from_glance, glance
+from gdjax.diagnosis.hold import hold
+from gdjax.diagnosis.large import large_point
+from gdjax.diagnosis.point import point
+from gdjax.diagnosis.start import Start, start_of
+from gdjax.diagnosis.surface import surface
+from gdjax.diagnosis.verdict import Diagnosis
+
+
+def diagnose(d: Descent, result: Result) -> Diagnosis:
+    """Say why a run ended where it did, with the evidence.
+
+    The end is looked at, with all examples where there are batches: its quadratic model, whether
+    Newton's method finds a critical point from there, and, where the Hessian is singular, what
+    the loss does along its kernel. If that does not settle it, the run goes on from its end, for
+    up to 4,096 steps with the same optimizer and a deviation carried along. What is compared are
+    quantities without units, so that the scales of loss and parameters do not matter.
+
+    A minimum with a singular Hessian is a VALLEY, even where it is a point, as that of x⁴, or all
+    there is, as with a constant. A kink from which the loss rises at once in all directions is a
+    MINIMUM. A run that stopped by its tolerance where nothing holds it is on a PLATEAU: as it is
+    where it is out of budget, but its gradient would grow again. A run whose noise or rate holds
+    it up is BOUNDED or OSCILLATING, and no MINIMUM, however small its orbit.
+
+    Beyond 256 parameters only the ends of the spectrum are looked at, by Lanczos' method: `index`
+    and `flat_dimension` are then at most 1, the least that they can be.
+
+    Compiled as `gdjax.run` is, and as pure: it may be called inside `jit` and `vmap`. For the
+    largest loss on the way it repeats the run, unless the sweep has kept that.
+
+    Args:
+      d: the descent.
+      result: what `gdjax.run(d)` returned.
+
+    Returns:
+      The diagnosis; `str` of it is a short paragraph.
+
+    Raises:
+      TypeError: `d` is no descent, or `result` no result.
+
+    References:
+      Benettin et al., Lyapunov characteristic exponents for smooth dynamical systems, Meccanica
+      15, 1980. Lee et al., Gradient descent only converges to minimizers, COLT 2016.
+
+    >>> import gdjax, optax
+    >>> d = gdjax.Descent(lambda w: w[0] ** 2 - w[1] ** 2, jnp.array([1.0, 0.0]), optax.sgd(0.1))
+    >>> diagnosis = gdjax.diagnose(d, gdjax.run(d))
+    >>> diagnosis.verdict == gdjax.Verdict.SADDLE, int(diagnosis.index)
+    (Array(True, dtype=bool), 1)
+    """
+    d = canonical(d)
+    if not isinstance(result, Result):
+        raise TypeError(f"result: expected what gdjax.run returns, got {result!r}")
+    return compiled(_diagnosis, with_traced_budget(d), result)
+
+
+def _diagnosis(d: Descent, result: Result) -> Diagnosis:
+    end = End(result.params, result.state.opt_state, result.steps, result.status, _peak(d, result))
+    return diagnosis_at(d, end)
+
+
+def diagnosis_at(d: Descent, end: End) -> Diagnosis:
+    """Return the diagnosis of a canonical descent that ended so."""
+    start = start_of(d, end)
+    if is_large(d):
+        return _closer(d, end, start, None)
+    seen = glance(d, end, start.loss)
+    return lax.cond(
+        seen.is_minimum,
+        lambda: from_glance(seen, end, start),
+        lambda: _closer(d, end, start, seen),
+    )
+
+
+def _closer(d: Descent, end: End, start: Start, seen: Glance | None) -> Diagnosis:
+    found = _look(d, end, start, seen)
+    return lax.cond(
+        is_settled(d, end, found),
+        lambda: decided(d, end, start, found, None),
+        lambda: decided(d, end, start, found, look_ahead(d, end, start, found)),
+    )
+
+
+class Look(NamedTuple):
+    """A diagnosis, and whether nothing more needs to be looked at; else it means nothing."""
+
+    settled: jax.Array
+    diagnosis: Diagnosis
+
+
+def at_a_glance(d: Descent, end: End) -> Look:
+    """Return what is a minimum beyond doubt; of many parameters, nothing is."""
+    if is_large(d):
+        shapes = jax.eval_shape(looked_closer, d, end)
+        return jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
+    start = start_of(d, end)
+    seen = glance(d, end, start.loss)
+    return Look(seen.is_minimum, from_glance(seen, end, start))
+
+
+def looked_closer(d: Descent, end: End) -> Look:
+    """Return what the point where a run ended settles."""
+    start = start_of(d, end)
+    found = _look(d, end, start, None)
+    return Look(is_settled(d, end, found), decided(d, end, start, found, None))
+
+
+def on_the_way(d: Descent, end: End) -> Look:
+    """Return what going on settles."""
+    start = start_of(d, end)
+    found = _look(d, end, start, None)
+    dynamics = look_ahead(d, end, start, found)
+    return Look(jnp.ones((), bool), decided(d, end, start, found, dynamics))
+
+
+def is_large(d: Descent) -> bool:
+    """Return whether there are too many parameters for a glance."""
+    return real_size(d.params) > LARGEST_HESSIAN
+
+
+def _look(d: Descent, end: End, start: Start, seen: Glance | None) -> Found:
+    """Return what there is to see at the end, some of it perhaps at a glance already."""
+    at, x = surface(d, end.params)
+    tol = tolerance(d, start)
+    if not is_large(d):
+        seen = glance(d, end, start.loss) if seen is None else seen
+        return Found(point(at, x, start.loss, start.scale), seen.holds, seen.alignment, tol)
+    found, few = large_point(at, x, start.loss, start.scale)
+    _, product = jax.linearize(jax.grad(at.loss), x)
+    return Found(found, *hold(d, end, at, x, product, found.curvature_max, few), tol)
+
+
+def _peak(d: Descent, result: Result) -> jax.Array:
+    """Return the largest loss on the way, which is gone once more."""
+    again = replace(d, stop=None, record=record.maximum(), max_steps=result.steps)
+    return execute(again, None).record

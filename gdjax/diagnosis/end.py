@@ -1,0 +1,65 @@
+"""The end of a run: what a diagnosis begins with."""
+
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from gdjax.batches import Batches
+from gdjax.descent import Descent, State
+from gdjax.descent.stepping import arguments, extra_args
+from gdjax.losses import value_and_ascent
+from gdjax.trees import PyTree, real_vector
+
+
+class End(NamedTuple):
+    """Where a run ended."""
+
+    params: PyTree
+    opt_state: Any
+    steps: jax.Array  # int32 []
+    status: jax.Array  # int8 [] a Status
+    peak: jax.Array  # [] largest loss on the way
+
+
+def plain(d: Descent) -> Descent:
+    """Return the descent without an end and without recorders."""
+    return replace(d, stop=None, record=None)
+
+
+def state_at(d: Descent, end: End) -> State:
+    """Return the state of a plain descent at the end of a run."""
+    loss, grad = value_and_ascent(d.loss, end.params, arguments(d, end.steps))
+    return State(
+        params=end.params,
+        opt_state=end.opt_state,
+        loss=loss,
+        grad=grad,
+        step=end.steps,
+        key=d.key,
+        status=jnp.zeros((), jnp.int8),
+        limit=jnp.asarray(jnp.iinfo(jnp.int32).max, jnp.int32),
+        stop_memory=(),
+        folds=[],
+    )
+
+
+def next_update(d: Descent, end: End) -> jax.Array:
+    """Return what the next step would add to the parameters, a real vector [dim]."""
+    d = plain(d)
+    state = state_at(d, end)
+    updates, _ = d.optimizer.update(
+        state.grad, state.opt_state, state.params, **extra_args(d, state)
+    )
+    return real_vector(updates)[0]
+
+
+def remembers(opt_state: Any) -> bool:
+    """Return whether an optimizer carries more than counts from step to step."""
+    return any(jnp.issubdtype(leaf.dtype, jnp.inexact) for leaf in jax.tree.leaves(opt_state))
+
+
+def is_noisy(batches: Batches | None) -> bool:
+    """Return whether a step sees a part of the examples."""
+    return batches is not None and batches.size < batches.examples

@@ -1,0 +1,143 @@
+"""What kind of point a run ended at: a critical one nearby, if Newton's method finds any."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from gdjax.diagnosis.probes import NOTHING_SEEN, Probes, flat_directions, probed
+from gdjax.diagnosis.surface import Model, Noise, Surface, model, noise, norm
+from gdjax.diagnosis.verdict import Verdict
+
+NONE = -1  # no critical point
+MOST_STEPS = 60  # at a degenerate minimum each one leaves a fixed share of the way
+FAR = 20  # steps of Newton's method from where no critical point may be near
+FARTHEST = 10.0  # first steps: at a degenerate minimum of order 10 they add up to 9
+ARRIVED = 0.05  # of the first step
+STIFF = 0.2  # of the largest curvature
+LEFT = 1e-3  # of the gradient, where the stiff axes alone lead to a critical point
+NOISY = 8.0  # what may be rounding, in units of the noise sampled
+REMAINING = 0.01  # of the descent, what may remain of it at a point that counts as critical
+EVEN = 100.0  # times what remains if all curvatures are alike
+
+
+class Point(NamedTuple):
+    """A run's end, and the critical point nearby."""
+
+    kind: jax.Array  # int32 [] a Verdict, NONE where there is no critical point
+    loss: jax.Array
+    grad_norm: jax.Array
+    curvature_min: jax.Array
+    curvature_max: jax.Array
+    negative: jax.Array  # how many curvatures are
+    flat_dimension: jax.Array
+    condition: jax.Array
+    remaining: jax.Array  # loss less that of the critical point, NaN where there is none
+    close: jax.Array  # bool [] whether hardly any of the descent remains
+    at_noise: jax.Array  # bool [] whether the gradient is rounding
+    noise: Noise
+
+
+def point(at: Surface, x: jax.Array, first_loss: jax.Array, scale: jax.Array) -> Point:
+    """Look at the end of a run that began with `first_loss`; `scale` is a distance."""
+    first = model(at, x)
+    found, m, shrunk = _polished(at, x, first)
+    roundings = noise(at, jnp.stack([x, found]))
+    rounding, there = (jax.tree.map(lambda leaf, i=i: leaf[i], roundings) for i in (0, 1))
+    at_noise = norm(first.gradient) <= NOISY * rounding.gradient
+    quiet = jnp.all(m.flat | (jnp.abs(m.slopes) <= NOISY * there.gradient))
+    arrived = shrunk | quiet
+    remaining = first.loss - m.loss
+    largest = jnp.max(jnp.abs(m.curvatures))
+    flat = jnp.any(m.flat)
+    even = jnp.where(largest > 0, norm(first.gradient) ** 2 / (2 * largest), 0)
+    descended = jnp.abs(first_loss - first.loss)
+    limit = jnp.maximum(REMAINING * descended, jnp.where(flat, 0, EVEN * even))
+    close = jnp.abs(remaining) <= limit + rounding.loss
+    probes = lax.cond(
+        flat & arrived,
+        lambda: probed(at, found, flat_directions(m), rounding.loss, scale),
+        lambda: Probes(*(jnp.bool_(x) for x in NOTHING_SEEN)),
+    )
+    up, down = (jnp.any(~m.flat & (sign * m.curvatures > 0)) for sign in (1, -1))
+    kind = jnp.where(arrived & ~probes.slides, kind_of(up, down, flat, probes), NONE)
+    is_here = arrived & close
+    seen = jax.tree.map(lambda a, b: jnp.where(is_here, a, b), m, first)
+    return Point(
+        kind=kind,
+        loss=first.loss,
+        grad_norm=jnp.max(jnp.abs(first.gradient)),
+        curvature_min=seen.curvatures[0],
+        curvature_max=seen.curvatures[-1],
+        negative=jnp.sum(~seen.flat & (seen.curvatures < 0), dtype=jnp.int32),
+        flat_dimension=jnp.sum(seen.flat, dtype=jnp.int32),
+        condition=condition(seen),
+        remaining=jnp.where(arrived, remaining, jnp.nan),
+        close=close,
+        at_noise=at_noise,
+        noise=rounding,
+    )
+
+
+def condition(m: Model) -> jax.Array:
+    """Return the largest by the least size of curvatures that are not 0, NaN where all are."""
+    sizes = jnp.abs(m.curvatures)
+    least = jnp.min(jnp.where(m.flat, jnp.inf, sizes))
+    return jnp.where(jnp.all(m.flat), jnp.nan, jnp.max(sizes) / least)
+
+
+def kind_of(up: jax.Array, down: jax.Array, flat: jax.Array, probes: Probes) -> jax.Array:
+    """Return the kind of a critical point that has such curvatures."""
+    up, down = up | probes.rises, down | probes.falls
+    bottom = jnp.where(flat & ~probes.sharply, int(Verdict.VALLEY), int(Verdict.MINIMUM))
+    top = jnp.where(up, int(Verdict.SADDLE), int(Verdict.MAXIMUM))
+    return jnp.where(down, top, bottom).astype(jnp.int32)
+
+
+def critical_point(at: Surface, x: jax.Array) -> jax.Array:
+    """Return a critical point that Newton's method leads to, `x` itself where to none."""
+    found = lax.fori_loop(0, FAR, lambda _, x: x + model(at, x).step(), x)
+    before, after = norm(jax.grad(at.loss)(x)), norm(jax.grad(at.loss)(found))
+    return jnp.where(after <= LEFT * before, found, x)  # not where it is NaN
+
+
+def _polished(at: Surface, start: jax.Array, first: Model) -> tuple[jax.Array, Model, jax.Array]:
+    """Return where Newton's method leads, its model there, and whether its steps shrank.
+
+    Only that tells a critical point, even a degenerate one, from a tail along which the gradient
+    vanishes for ever: there they stay as long as they are.
+
+    Across a valley, the curvatures along it are not quite 0, and Newton's step along it means
+    nothing. So where the stiff axes alone lead to a critical point, it is that one.
+    """
+    found, models, shrunk = lax.map(
+        lambda least: _newton(at, start, first, least), jnp.array([STIFF, 0.0], start.dtype)
+    )
+    left = norm(models.gradient[0]) <= LEFT * norm(first.gradient)
+    which = jnp.where(shrunk[0] & left, 0, 1)
+    return jax.tree.map(lambda leaf: leaf[which], (found, models, shrunk))
+
+
+def _newton(
+    at: Surface, start: jax.Array, first: Model, least: jax.Array
+) -> tuple[jax.Array, Model, jax.Array]:
+    reach = norm(first.step(least))
+
+    def polish(carry: tuple) -> tuple:
+        steps, travelled, x, m, _ = carry
+        move = m.step(least)
+        travelled += norm(move)
+        new = x + move
+        new_model = model(at, new)
+        better = norm(new_model.gradient) < norm(m.gradient)
+        better &= travelled <= FARTHEST * reach
+        kept = jax.tree.map(lambda a, b: jnp.where(better, a, b), (new, new_model), (x, m))
+        return steps + 1, travelled, *kept, ~better
+
+    def unfinished(carry: tuple) -> jax.Array:
+        return (carry[0] < MOST_STEPS) & ~carry[-1]
+
+    carry = jnp.zeros((), jnp.int32), jnp.zeros_like(reach), start, first, jnp.zeros((), bool)
+    _, _, x, m, _ = lax.while_loop(unfinished, polish, carry)
+    return x, m, norm(m.step(least)) <= ARRIVED * reach

@@ -1,0 +1,95 @@
+"""What the loss does along flat axes, where its derivatives say nothing."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from gdjax.curvature.lanczos import times
+from gdjax.diagnosis.surface import Model, Surface, norm
+
+MOST_AXES = 16  # the flattest
+RANDOM = 8  # directions among the flat axes
+NEAREST, FARTHEST = -30, 10  # powers of two, in units of the distances known
+CLEAR = 128  # times the noise, so that a change at half the distance shows as well
+STEEPER = 3.0  # times the slope here
+SHARP, SUDDEN = 0.35, 1 / 512  # of a change, the part that is there at half the distance
+
+
+class Probes(NamedTuple):
+    """What the first change of the loss is along some directions; all bool []."""
+
+    rises: jax.Array  # whether it rises along any
+    sharply: jax.Array  # whether it rises along all, and at once, as at a kink
+    falls: jax.Array  # whether it falls along any as a power of the distance
+    slides: jax.Array  # whether it falls along any in another way: a slope, or a plateau's edge
+
+
+NOTHING_SEEN = (False,) * 4
+
+
+def probed(
+    at: Surface, x: jax.Array, directions: jax.Array, noise: jax.Array, scale: jax.Array
+) -> Probes:
+    """Return how the loss changes away from a critical point along flat directions [n, dim].
+
+    `scale` is a distance to compare others with. A direction of zeros is none.
+    """
+    directions = jnp.concatenate([directions, -directions])
+    distances = (2.0 ** jnp.arange(NEAREST, FARTHEST + 1)).astype(x.dtype) * scale
+    here = at.loss(x)
+
+    def change(direction: jax.Array) -> tuple[jax.Array, jax.Array]:
+        there = lax.map(lambda t: at.loss(x + t * direction), distances, batch_size=8)
+        changes = jnp.where(jnp.isfinite(there), there - here, jnp.inf)
+        clear = jnp.abs(changes[1:]) >= CLEAR * noise
+        first = jnp.argmax(clear)
+        return jnp.where(jnp.any(clear), changes[1:][first], 0), changes[first]
+
+    far, half = lax.map(change, directions)
+    part = jnp.where(far == 0, 0, half / jnp.where(far == 0, 1, far))
+    sharp, sudden = part >= SHARP, part <= SUDDEN
+    looked_at = jnp.any(directions != 0, axis=1)
+    return Probes(
+        rises=jnp.any(far > 0),
+        sharply=jnp.all(~looked_at | ((far > 0) & sharp)),
+        falls=jnp.any((far < 0) & ~sharp & ~sudden),
+        slides=jnp.any((far < 0) & (sharp | sudden)),
+    )
+
+
+def flat_directions(m: Model) -> jax.Array:
+    """Return directions [n, dim] within the span of the flat axes; 0 where there are fewer."""
+    dim = m.flat.size
+    flattest = jnp.argsort(jnp.abs(m.curvatures))[: min(dim, MOST_AXES)]
+    axes = jnp.where(m.flat[flattest, None], m.axes.T[flattest], 0)
+    random = jax.random.normal(jax.random.key(0), (RANDOM, dim), m.axes.dtype)
+    mixed = times(jnp.where(m.flat[None], random, 0), m.axes.T)
+    length = norm(mixed, axis=1)[:, None]
+    return jnp.concatenate([axes, mixed / jnp.where(length > 0, length, 1)])
+
+
+class Downhill(NamedTuple):
+    """What the loss does along the gradient; bool []."""
+
+    lifts: jax.Array  # whether it falls `STEEPER` times as steeply later, while it only falls
+    endless: jax.Array  # whether it falls ever more steeply, as far as one looks
+
+
+def downhill(
+    at: Surface, x: jax.Array, gradient: jax.Array, noise: jax.Array, scale: jax.Array
+) -> Downhill:
+    """Return what tells a plateau from the last of a descent, and from an abyss."""
+    steepness = norm(gradient)
+    direction = -gradient / jnp.where(steepness > 0, steepness, 1)
+    distances = (2.0 ** jnp.arange(NEAREST, FARTHEST + 1)).astype(x.dtype) * scale
+    there = lax.map(lambda t: at.loss(x + t * direction), distances, batch_size=8)
+    falls = -jnp.diff(there, prepend=at.loss(x))
+    slopes = falls / jnp.diff(distances, prepend=jnp.zeros(1, distances.dtype))
+    falling = jnp.cumsum(~(falls >= -noise)) == 0
+    steeper = (falls > CLEAR * noise) & (slopes > STEEPER * steepness)
+    return Downhill(
+        lifts=jnp.any(falling & steeper),
+        endless=falling[-1] & (slopes[-1] > slopes[-2]) & (slopes[-2] > slopes[-3]),
+    )

@@ -1,0 +1,214 @@
+"""The diagnosis of all lanes of a sweep.
+
+A glance suffices for most lanes, and costs little where it is vectorised over them. The others are
+packed together and looked at more closely; only those that this does not settle go on.
+"""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache, partial
+from math import prod
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from gdjax.descent import Descent
+from gdjax.descent.description import canonical
+from gdjax.diagnosis import Diagnosis
+from gdjax.diagnosis.diagnose import Look, at_a_glance, looked_closer, on_the_way
+from gdjax.diagnosis.end import End
+from gdjax.lanewise import Atom, Program, Value, evaluate, is_small, read, traced, whole
+from gdjax.sweeps.collect import together
+from gdjax.sweeps.lane_program import signature
+from gdjax.sweeps.lanes import Lane, Lanes
+from gdjax.sweeps.traced_lane import MOST_COMPILED_IN
+from gdjax.sweeps.turns import Outcome
+from gdjax.sweeps.watch import Watched
+from gdjax.trees import PyTree, size
+
+GLANCES = 2**17  # lanes of a call
+TILE = 2**12  # of them that caches hold
+CLOSER = 2**8  # lanes of a call
+NUMBERS = 2**20  # of parameters in a call
+MOST_NUMBERS = 4000  # that a glance computes, each in a loop of its own
+
+
+def diagnosed(lanes: Lanes, outcome: Outcome, seen: Watched, workers: int) -> Diagnosis:
+    """Return the diagnosis of each lane, numpy arrays of the sweep's shape."""
+    ends = End(outcome.params, seen.opt_state, outcome.steps, outcome.status, seen.peak)
+    rank, count = len(lanes.shape), lanes.count
+    ends = jax.tree.map(lambda leaf: leaf.reshape(count, *leaf.shape[rank:]), ends)
+    work = _Work(lanes, ends, workers)
+    look = _glances(lanes.lane, lanes.shape)
+    found = work.glances(look)
+    left = np.flatnonzero(~found.settled)
+    diagnosis = jax.tree.map(partial(_writable, needed=len(left) > 0), found.diagnosis)
+    for program in _looks(lanes.lane, lanes.shape):
+        if len(left):
+            looks = work.looks(program, left)
+            for rows, own in zip(diagnosis, looks.diagnosis):
+                rows[left] = own
+            left = left[~looks.settled]
+    return jax.tree.map(lambda leaf: leaf.reshape(lanes.shape), diagnosis)
+
+
+def _writable(leaf: np.ndarray, needed: bool) -> np.ndarray:
+    """Return an array of its own where lanes have different values, if that is needed."""
+    if leaf.flags.writeable or not needed:
+        return leaf
+    # The system gives zeros for nothing.
+    return np.full(leaf.shape, leaf[0]) if leaf[0] else np.zeros(leaf.shape, leaf.dtype)
+
+
+Looker = Callable[[Any, Any, Any, End], Look]  # of sources, key, number and end
+
+
+def _looker(lane: Lane, shape: tuple[int, ...], look: Callable[[Descent, End], Look]) -> Looker:
+    """Return a look at a lane's end as a function of its number."""
+
+    def of_lane(sources: PyTree, key: Any, number: Any, end: End) -> Look:
+        place = []
+        for length in reversed(shape):
+            place.append(lax.rem(number, np.int32(length)))
+            number = lax.div(number, np.int32(length))
+        # An axis has the place along each of its dimensions.
+        d = lane.descent(lane.values(sources, place[::-1]), number, key)
+        return look(canonical(d), end)
+
+    return of_lane
+
+
+@lru_cache(maxsize=32)
+def _looks(lane: Lane, shape: tuple[int, ...]) -> tuple[Callable[..., Look], ...]:
+    """Return the compiled closer looks, at lanes [n] of these numbers and ends."""
+    return tuple(
+        jax.jit(jax.vmap(_looker(lane, shape, look), in_axes=(None, None, 0, 0)))
+        for look in (looked_closer, on_the_way)
+    )
+
+
+class CompiledGlance(NamedTuple):
+    """The glance at lanes of some types."""
+
+    outputs: tuple[Atom, ...]  # what is known is the same for all lanes
+    structure: Any  # of the look that they are the leaves of
+    program: Callable[..., list[Any]]  # of the sources and key, and numbers and ends, to the others
+
+
+class Glances:
+    """The glance at many lanes: compiled as the turns of a sweep are, and its constants apart."""
+
+    def __init__(self, lane: Lane, shape: tuple[int, ...]) -> None:
+        """Take the lane, and the shape of the sweep."""
+        self.look = _looker(lane, shape, at_a_glance)
+        self.compiled: dict[Any, CompiledGlance] = {}
+
+    def at(self, sources: PyTree, key: Any, ends: End) -> CompiledGlance:
+        """Return the glance for lanes of these types."""
+        shapes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), ends)
+        kinds = signature(sources, key, shapes)
+        if kinds not in self.compiled:
+            number = jax.ShapeDtypeStruct((), jnp.int32)
+            program, out = traced(self.look, sources, key, number, shapes)
+            self.compiled[kinds] = _compiled_glance(program, jax.tree.structure(out))
+        return self.compiled[kinds]
+
+
+@lru_cache(maxsize=32)
+def _glances(lane: Lane, shape: tuple[int, ...]) -> Glances:
+    return Glances(lane, shape)
+
+
+def _compiled_glance(program: Program, structure: Any) -> CompiledGlance:
+    program, constants = program.without_dead_ends().opened(MOST_COMPILED_IN)
+    numbers = [v.aval for operation in program.operations for v in operation.outputs]
+    entrywise = all(map(is_small, numbers)) and sum(prod(a.shape) for a in numbers) <= MOST_NUMBERS
+    own = [atom for atom in program.outputs if isinstance(atom, Value)]
+
+    def of_lane(constants: list, shared: PyTree, lane: PyTree) -> list[Any]:
+        leaves = jax.tree.leaves((constants, shared, lane))
+        given = {v.number: x for v, x in zip(program.inputs, leaves, strict=True)}
+        found = evaluate(program.operations, given, entrywise)
+        return [whole(read(atom, found)) for atom in own]
+
+    @jax.jit
+    def of_lanes(constants: list, shared: PyTree, lanes: PyTree) -> list[Any]:
+        look = jax.vmap(lambda lane: of_lane(constants, shared, lane))
+        width = min(TILE, len(jax.tree.leaves(lanes)[0]))
+        tiles = jax.tree.map(lambda leaf: leaf.reshape(-1, width, *leaf.shape[1:]), lanes)
+        return [rows.reshape(-1, *rows.shape[2:]) for rows in lax.map(look, tiles)]
+
+    return CompiledGlance(program.outputs, structure, partial(of_lanes, constants))
+
+
+class _Work:
+    """The ends of all lanes, and the threads that look at them."""
+
+    def __init__(self, lanes: Lanes, ends: End, workers: int) -> None:
+        self.ends, self.count, self.workers = ends, lanes.count, workers
+        self.shared = jax.device_put((lanes.sources, lanes.key))
+        self.room = self._power_of_two(NUMBERS // (size(ends.params) // lanes.count))
+
+    def glances(self, look: Glances) -> Look:
+        """Return a glance at all lanes; what is the same for all is one number, spread."""
+        sources, key = self.shared
+        outputs, structure, program = look.at(sources, key, self.ends)
+        each = min(self._power_of_two(self.count // self.workers), GLANCES, self.room)
+        own = [x.aval for x in outputs if isinstance(x, Value)]
+        arrays = together(own, (self.count,))
+
+        def part(first: int) -> None:
+            first = min(first, self.count - each)
+            lanes = slice(first, first + each)
+            ends = jax.tree.map(lambda leaf: leaf[lanes], self.ends)
+            numbers = np.arange(first, first + each, dtype=np.int32)
+            for rows, found in zip(arrays, program(self.shared, (numbers, ends))):
+                rows[lanes] = found
+
+        self._in_threads(part, range(0, self.count, each))
+        found = iter(arrays)
+        leaves = [
+            next(found) if isinstance(x, Value) else np.broadcast_to(x.value, (self.count,))
+            for x in outputs
+        ]
+        return jax.tree.unflatten(structure, leaves)
+
+    def looks(self, program: Callable[..., Look], numbers: np.ndarray) -> Look:
+        """Return a closer look at the lanes of these numbers."""
+        each = min(CLOSER, self.room, 2 * self._power_of_two(len(numbers) - 1))
+        parts: dict[int, Look] = {}
+
+        def part(first: int) -> None:
+            some = numbers[first : first + each].astype(np.int32)
+            padded = np.concatenate([some, np.repeat(some[-1:], each - len(some))])
+            ends = jax.tree.map(lambda leaf: leaf[padded], self.ends)
+            found = program(*self.shared, padded, ends)
+            parts[first] = jax.tree.map(lambda leaf: np.asarray(leaf)[: len(some)], found)
+
+        firsts = range(0, len(numbers), each)
+        self._in_threads(part, firsts)
+        return jax.tree.map(lambda *leaves: np.concatenate(leaves), *(parts[i] for i in firsts))
+
+    @staticmethod
+    def _power_of_two(most: int) -> int:
+        """Return the largest power of two up to `most`, at least 1: calls of few shapes."""
+        return 1 << max(most.bit_length() - 1, 0)
+
+    def _in_threads(self, part: Callable[[int], None], firsts: range) -> None:
+        x64 = jax.config.jax_enable_x64
+
+        def apart(first: int) -> None:
+            # Threads have settings of their own, and numpy arrays become jax arrays by them.
+            with jax.enable_x64(x64):
+                part(first)
+
+        workers = min(self.workers, len(firsts))
+        if workers == 1:
+            for first in firsts:
+                part(first)
+            return
+        with ThreadPoolExecutor(workers) as threads:
+            list(threads.map(apart, firsts))

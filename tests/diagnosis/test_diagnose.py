@@ -1,0 +1,184 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import gdjax
+from gdjax import Descent, Verdict
+
+himmelblau = gdjax.landscapes.himmelblau
+
+
+def diagnosed(d):
+    return gdjax.diagnose(d, gdjax.run(d))
+
+
+def feigenbaum(rate):
+    """Return the diagnosis of the logistic map with parameter 1 + rate."""
+    start = jnp.asarray(0.7)
+    d = Descent(lambda x: x**3 / 3 - x**2 / 2, start, optax.sgd(rate), stop=None, max_steps=1000)
+    return diagnosed(d)
+
+
+def test_periods_double_on_the_way_to_chaos(x64):
+    rates = jnp.array([1.9, 2.2, 2.5, 2.55, 2.566, 2.5692, 2.8285, 3.0])
+    found = jax.jit(jax.vmap(feigenbaum))(rates)
+    assert found.period.tolist() == [0, 2, 4, 8, 16, 32, 3, 0]
+    assert found.verdict[0] == Verdict.MINIMUM
+    assert (found.verdict[1:7] == Verdict.OSCILLATING).all()
+    assert found.verdict[7] == Verdict.BOUNDED
+    assert found.unstable.tolist() == [False] + [True] * 7
+    np.testing.assert_allclose(found.lyapunov[7], np.log(2), atol=0.03)
+    np.testing.assert_allclose(found.spectral_radius[1:7], rates[1:7] - 1, rtol=1e-3)
+
+
+@pytest.mark.long
+def test_catapult_spikes():
+    n = 8
+    start = jnp.concatenate([jnp.full(n, 1.0), jnp.full(n, 0.2)])
+
+    def loss(w):
+        return (w[:n] @ w[n:]) ** 2 / (2 * n)
+
+    sharpness = jnp.sum(start**2) / n
+
+    def of(stable):
+        return diagnosed(Descent(loss, start, optax.sgd(stable / sharpness)))
+
+    found = jax.jit(jax.vmap(of))(jnp.array([1.5, 2.5, 3.0]))
+    assert (found.verdict == Verdict.VALLEY).all()
+    assert found.flat_dimension.tolist() == [2 * n - 1] * 3
+    assert found.spiked.tolist() == [False, True, True]
+
+
+def test_exact_line_search_zigzags_where_curvatures_differ():
+    curvatures = jnp.array([1.0, 10.0])
+
+    def update(grad, state, params=None):
+        rate = grad @ grad / (grad @ (curvatures * grad))
+        return -rate * grad, state
+
+    optimizer = optax.GradientTransformation(lambda params: optax.EmptyState(), update)
+    start = jnp.array([10.0, 1.0])
+    found = diagnosed(Descent(lambda w: w @ (curvatures * w) / 2, start, optimizer))
+    assert found.verdict == Verdict.MINIMUM
+    assert found.ill_conditioned
+    np.testing.assert_allclose(found.condition, 10, rtol=1e-3)
+    np.testing.assert_allclose(found.alignment, 0, atol=1e-3)
+
+
+@pytest.mark.long
+def test_noise_of_batches_is_no_minimum():
+    data = jax.random.normal(jax.random.key(0), (64,))
+    d = Descent(
+        lambda w, batch: jnp.mean((w - batch) ** 2),
+        1.0,
+        optax.sgd(0.1),
+        batches=gdjax.batches.mini(data, 4),
+        key=jax.random.key(1),
+        max_steps=500,
+    )
+    found = diagnosed(d)
+    assert found.verdict == Verdict.BOUNDED
+    assert found.noise_floor
+    assert found.lyapunov < 0
+
+
+@pytest.mark.long
+def test_large_parameters_are_told_from_the_ends_of_their_spectrum():
+    def loss(w):
+        return jnp.sum(w**4 / 4 - w**2 / 2)
+
+    starts = jnp.full((2, 300), 0.5).at[1, 7].set(0.0)
+    found = jax.jit(jax.vmap(lambda w: diagnosed(Descent(loss, w, optax.sgd(0.1)))))(starts)
+    assert found.verdict.tolist() == [Verdict.MINIMUM, Verdict.SADDLE]
+    assert found.index.tolist() == [0, 1]
+    np.testing.assert_allclose(found.curvature_min, [2.0, -1.0], atol=1e-2)
+
+
+@pytest.mark.long
+def test_a_hundred_thousand_parameters():
+    curvatures = jnp.geomspace(1, 10, 100_000)
+    bowl = Descent(lambda w: w @ (curvatures * w) / 2, jnp.ones(100_000), optax.sgd(0.1))
+    assert diagnosed(bowl).verdict == Verdict.MINIMUM
+
+
+def lane(start, rate):
+    return Descent(himmelblau, start, optax.sgd(rate), max_steps=300)
+
+
+@pytest.fixture(scope="module")
+def runs():
+    start = gdjax.grid(x=(-5, 5, 6), y=(-5, 5, 5))
+    return gdjax.sweep(lane, start=start, rate=[1e-4, 0.01, 0.02, 0.05], diagnose=True)
+
+
+def test_sweep_diagnoses_each_lane_as_if_it_were_alone(runs):
+    x, y = (c.ravel() for c in np.meshgrid(runs.coords["x"], runs.coords["y"], indexing="ij"))
+    rates = runs.coords["rate"]
+    one = jax.jit(jax.vmap(lambda x, y, rate: diagnosed(lane({"x": x, "y": y}, rate))))
+    alone = one(*(np.repeat(c, 4).astype(np.float32) for c in (x, y)), np.tile(rates, 30))
+    assert len(np.unique(runs.diagnosis.verdict)) >= 3
+    for name in ("verdict", "index", "period", "ill_conditioned", "spiked", "unstable"):
+        expected = getattr(alone, name).reshape(runs.shape)
+        np.testing.assert_array_equal(getattr(runs.diagnosis, name), expected, err_msg=name)
+    minima = runs.diagnosis.verdict == Verdict.MINIMUM
+    np.testing.assert_allclose(
+        runs.diagnosis.curvature_max[minima],
+        alone.curvature_max.reshape(runs.shape)[minima],
+        rtol=1e-3,
+    )
+
+
+def test_diagnosis_leaves_the_runs_as_they_are(runs):
+    start = gdjax.grid(x=(-5, 5, 6), y=(-5, 5, 5))
+    plain = gdjax.sweep(lane, start=start, rate=[1e-4, 0.01, 0.02, 0.05])
+    assert plain.diagnosis is None
+    np.testing.assert_array_equal(plain.status, runs.status)
+    np.testing.assert_array_equal(plain.steps, runs.steps)
+    assert plain.record is runs.record is None
+
+
+def test_second_sweep_compiles_nothing(runs, no_compilation):
+    start = gdjax.grid(x=(-5, 5, 6), y=(-5, 5, 5))
+    with no_compilation():
+        gdjax.sweep(lane, start=start, rate=[1e-4, 0.01, 0.02, 0.05], diagnose=True)
+
+
+def test_summary_counts_each_verdict(runs):
+    verdict = Verdict(int(runs.diagnosis.verdict[0, 0, 0]))
+    count = (runs.diagnosis.verdict == verdict).sum()
+    lines = runs.diagnosis.summary().splitlines()
+    (line,) = (line for line in lines if line.startswith(verdict.name))
+    assert line.split()[1] == f"{count:,}"
+    assert str(runs.diagnosis) == runs.diagnosis.summary()
+
+
+def test_paragraph_names_the_verdict_and_the_evidence():
+    slow = Descent(lambda w: w**2, 3.0, optax.sgd(1e-3), max_steps=10)
+    said = str(diagnosed(slow))
+    assert said.startswith("SLOW: ")
+    assert "steps" in said
+
+
+def test_record_of_the_user_comes_through_a_diagnosis():
+    def lane(start):
+        recorder = {"peak": gdjax.record.maximum(), "loss": gdjax.record.every(5)}
+        return Descent(lambda w: w**2, start, optax.sgd(0.1), record=recorder, max_steps=60)
+
+    runs = gdjax.sweep(lane, start=[1.0, 2.0], diagnose=True)
+    np.testing.assert_array_equal(runs.record["peak"], [1.0, 4.0])
+    assert runs.record["loss"].values.shape == (2, 13)
+    assert (runs.diagnosis.verdict == Verdict.MINIMUM).all()
+
+
+def test_bad_input_is_named():
+    d = Descent(lambda w: w**2, 1.0, optax.sgd(0.1))
+    with pytest.raises(TypeError, match=r"^d: "):
+        gdjax.diagnose(himmelblau, gdjax.run(d))
+    with pytest.raises(TypeError, match=r"^result: "):
+        gdjax.diagnose(d, 3.0)
+    reduce = gdjax.reduce.total(lambda outcome: outcome.steps)
+    with pytest.raises(ValueError, match=r"^diagnose: "):
+        gdjax.sweep(lambda start: d, start=[1.0], reduce=reduce, diagnose=True)
