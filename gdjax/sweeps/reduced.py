@@ -54,6 +54,8 @@ class Reduced:
 
     def take_lanes(self, place: np.ndarray, arrays: list[np.ndarray]) -> None:
         """Take lanes, as they are packed, wherever they are."""
+        if not place.shape[1]:
+            return  # as reducers may need one lane at least
         leaves = iter(self.packing.leaves_of(arrays))
         seen = jax.tree.map(lambda leaf: self._joined(leaf, leaves), self.lane)
         with self.lock:

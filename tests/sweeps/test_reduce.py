@@ -95,3 +95,13 @@ def test_a_store_is_not_overwritten(tmp_path):
     gdjax.sweep(lane, start=BOX, store=tmp_path)
     with pytest.raises(FileExistsError, match=r"^store: "):
         gdjax.sweep(lane, start=BOX, store=tmp_path)
+
+
+def test_lanes_that_all_begin_anew_are_reduced_when_they_end():
+    starts = jnp.linspace(1.0, 2.0, 50)
+    least = gdjax.sweep(
+        lambda start: gdjax.Descent(lambda w: w**4, start, optax.sgd(10.0)),
+        start=starts,
+        reduce=reduce.minimum(lambda o: o.steps),
+    )
+    assert least >= 1
