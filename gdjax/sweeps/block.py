@@ -36,9 +36,7 @@ class Layout(NamedTuple):
 class Fresh(NamedTuple):
     """A block of lanes that begin: boxes of as many tiles each."""
 
-    offset: Any  # int32 [boxes, dims]
-    sides: Any  # int32 [boxes, dims]
-    lanes: Any  # int32 [boxes]
+    boxes: Any  # int32 [boxes, 2 dims + 1]: offset, sides, lanes; each argument costs time
     tiles: Any  # int32 [], of a box
 
 
@@ -52,7 +50,7 @@ class Waiting(NamedTuple):
 
 
 class Rounds(NamedTuple):
-    """How long the tiles of a block go on; traced.
+    """How long the tiles of a block go on.
 
     A tile is left, so that its living can be packed with others, when the turns of its dead are
     more than `patience` times the number of the living, and what all tiles of the block have borne
@@ -124,13 +122,15 @@ def run_block(
     key: Any,
     strides: Any,
     block: Fresh | Waiting,
-    tiles: Any,
-    rounds: Rounds,
+    numbers: Any,
 ) -> Done:
     """Return how the lanes of a block stand after a round, written into `room`; to be compiled.
 
-    The first `tiles` tiles are run. `strides`, int32 [dims], make a lane's number of its place.
+    `strides`, int32 [dims], make a lane's number of its place. `numbers`, int32 [4], are how many
+    tiles are run, the first of the block, and for how long, as `Rounds`.
     """
+    tiles, *limits = numbers
+    rounds = Rounds(*limits)
     width, axis = layout.tile, layout.axis
     is_fresh = isinstance(block, Fresh)
     parts = traced.fresh if is_fresh else traced.waiting
@@ -239,10 +239,12 @@ def _numbers(place: Any, strides: Any) -> Any:
 
 def _in_box(layout: Layout, boxes: Fresh, tile: Any) -> tuple[list[Any], Any]:
     """Return where the lanes of a tile are, and how many of them there are."""
-    box, first = lax.div(tile, boxes.tiles), lax.rem(tile, boxes.tiles) * layout.tile
-    count = boxes.lanes[box] - first
+    number, first = lax.div(tile, boxes.tiles), lax.rem(tile, boxes.tiles) * layout.tile
+    *corners, lanes = boxes.boxes[number]
+    dims = len(corners) // 2
+    count = lanes - first
     within = jnp.minimum(jnp.arange(layout.tile, dtype=jnp.int32), count - 1) + first
-    place = traced_place(boxes.offset[box], boxes.sides[box], within, layout.slow)
+    place = traced_place(corners[:dims], corners[dims:], within, layout.slow)
     return place, jnp.minimum(count, layout.tile)
 
 

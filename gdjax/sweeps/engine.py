@@ -60,7 +60,8 @@ class Slot:
     def run(self, block: Boxes | Waiting, rounds: Rounds) -> "Round":
         """Run a block for a round, and give what has ended to the collector."""
         tiles = _tiles(self.sweep, block)
-        args = *self.shared, _argument(self.sweep, block), np.int32(tiles), rounds
+        numbers = np.array([tiles, *rounds], np.int32)
+        args = *self.shared, _argument(self.sweep, block), numbers
         program = self._program(type(block), args)
         began = perf_counter()
         done = jax.block_until_ready(program(*args))
@@ -194,11 +195,11 @@ def _argument(sweep: Sweep, block: Boxes | Waiting) -> Fresh | Waiting:
     """Return a block as the compiled program takes it."""
     if isinstance(block, Waiting):
         return block
-    tiles, count = sweep.layout.tiles, len(block.lanes)
-    offset, sides = np.zeros((2, tiles, len(sweep.blocks.shape)), np.int32)
-    lanes = np.zeros(tiles, np.int32)
-    offset[:count], sides[:count], lanes[:count] = *block, block.lanes
-    return Fresh(offset, sides, lanes, np.int32(sweep.blocks.tiles_a_box))
+    dims = len(sweep.blocks.shape)
+    boxes = np.zeros((sweep.layout.tiles, 2 * dims + 1), np.int32)
+    own = boxes[: len(block.offset)]
+    own[:, :dims], own[:, dims:-1], own[:, -1] = *block, block.lanes
+    return Fresh(boxes, np.int32(sweep.blocks.tiles_a_box))
 
 
 def _collected(
