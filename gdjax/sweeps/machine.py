@@ -19,7 +19,7 @@ BLOCK_BYTES = 2**25
 # Before jax 0.12, XLA calls each of a tile's loops apart, which narrow tiles pay for.
 CALLS_EACH_LOOP = jax.__version_info__ < (0, 12)
 # The lanes of a tile on a CPU, as experiments/benchmarks measures them.
-FEW_NUMBERS = 512 if CALLS_EACH_LOOP else 128
+FEW_NUMBERS = 256 if CALLS_EACH_LOOP else 128
 LOOK = 4 if CALLS_EACH_LOOP else 2  # turns between two looks at whether any of them runs
 MANY_NUMBERS = 16
 ABREAST = 64 if CALLS_EACH_LOOP else 32  # of larger arrays with the lanes last
