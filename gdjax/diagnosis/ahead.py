@@ -16,6 +16,7 @@ WINDOW = 2 * LONGEST_PERIOD  # steps
 MOST_WINDOWS = 64
 ENOUGH = 8  # windows in which the loss only falls, to call it a descent
 ULPS = 8  # of the loss, by which a step may raise it
+IN_VAIN = 1e3  # times that, what the slope promises of a step that must lower the loss
 
 
 class Window(NamedTuple):
@@ -24,7 +25,7 @@ class Window(NamedTuple):
     loss: jax.Array  # mean
     least: jax.Array  # loss
     largest: jax.Array  # loss
-    rises: jax.Array  # whether any step raises the loss
+    rises: jax.Array  # whether any step raises the loss, or is in vain
     grad_norm: jax.Array  # at its end
     stride: jax.Array  # longest step
     growth: jax.Array  # of a deviation, its logarithm
@@ -141,11 +142,14 @@ class _Walk(NamedTuple):
         sums, real = self.sums, self.distances.dtype
         loss = after.loss.astype(real)
         rounding = ULPS * jnp.finfo(after.loss.dtype).eps * jnp.abs(loss)
+        # Across a kink, or on a cycle, a step may lead to the other side at the same height.
+        promised = jnp.abs(_product(self.state.grad, update))
+        allowed = jnp.where(promised > IN_VAIN * rounding, -rounding, rounding)
         sums = Window(
             loss=sums.loss + loss / WINDOW,
             least=jnp.minimum(sums.least, loss),
             largest=jnp.maximum(sums.largest, loss),
-            rises=sums.rises | (loss > self.state.loss + rounding),
+            rises=sums.rises | (loss > self.state.loss + allowed),
             grad_norm=max_abs(after.grad).astype(real),
             stride=jnp.maximum(sums.stride, euclidean(update).astype(real)),
             growth=sums.growth + growth.astype(real),
@@ -179,3 +183,8 @@ def _cosine(a: PyTree, b: PyTree) -> jax.Array:
         lambda x, y: jnp.sum((x / one.astype(x.real.dtype) * (y / other).conj()).real), a, b
     )
     return sum(jax.tree.leaves(unit), jnp.zeros((), one.dtype))
+
+
+def _product(a: PyTree, b: PyTree) -> jax.Array:
+    products = jax.tree.map(lambda x, y: jnp.sum((x * y.conj()).real), a, b)
+    return sum(jax.tree.leaves(products), jnp.zeros(()))

@@ -172,7 +172,7 @@ def _verdict(d: Descent, end: End, start: Start, found: Found, on: Dynamics) -> 
         ),
         (on.leaves, Verdict.DIVERGED),
         (a.closed, Verdict.OSCILLATING),
-        (a.resting & critical & p.close, p.kind),
+        (a.resting & critical & p.close & _is_near(a.state.loss, p), p.kind),
         (calm & on.lifts, Verdict.PLATEAU),
         (calm, Verdict.SLOW),
     ]
@@ -186,6 +186,11 @@ def _is_reached(d: Descent, end: End, found: Found) -> jax.Array:
     p = found.point
     stopped = (end.status == Status.CONVERGED) & (p.kind != NONE) & p.close
     return stopped & _is_below(found) if is_noisy(d.batches) else stopped
+
+
+def _is_near(loss: jax.Array, p: Point) -> jax.Array:
+    """Return whether a loss is that of the critical point, and not of one farther down."""
+    return jnp.abs(p.loss - loss) <= 2 * jnp.abs(p.remaining) + NOISY * p.noise.loss
 
 
 def _asks_for_gradient(d: Descent) -> bool:

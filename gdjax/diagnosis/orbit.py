@@ -9,7 +9,8 @@ LONGEST_PERIOD = 32
 NEAR = 1e-3  # of an orbit's size, how nearly it comes back
 TIES = 4.0  # how much farther than the nearest return a shorter one may come back
 STEADY = 0.02  # of its longest step, how much an orbit may change in a window
-SETTLING, LATE = 0.25, 0.9  # of how far from its period the orbit was a window ago
+SETTLING, LATE = 0.25, 0.98  # of how far from its period the orbit was a window ago
+SHRINKING = 5.0  # times as much it must settle as its steps change, as a shrinking orbit does not
 ROUNDED = 32.0  # roundings of the parameters within which an orbit is closed
 MARGINAL = 1.0  # logarithm of the growth of a deviation in a window, at a cycle that attracts
 RESTING = 4.0  # roundings of the parameters within which nothing moves
@@ -38,13 +39,13 @@ def is_closed(before: Orbit, now: Orbit, growth: jax.Array, late: jax.Array) -> 
     """Return whether the orbit is periodic, given two windows and the growth in the second.
 
     An orbit that shrinks to a point comes back farther from where it was at each return than one
-    that settles on a cycle; where that takes long it is believed `late`.
+    that settles on a cycle; where that takes long it is believed `late`, if its steps change less.
     """
     moves = now.size > ROUNDED * now.rounding
-    alike = (now.period == before.period) & (
-        jnp.abs(now.stride - before.stride) <= STEADY * before.stride
-    )
-    settling = jnp.where(late, LATE, SETTLING) * before.distance
+    changed = jnp.abs(now.stride - before.stride) / before.stride
+    alike = (now.period == before.period) & (changed <= STEADY)
+    lately = jnp.minimum(LATE, 1 - SHRINKING * changed)
+    settling = jnp.where(late, lately, SETTLING) * before.distance
     exact = jnp.maximum(before.distance, now.distance) <= ROUNDED * now.rounding
     near = now.distance <= jnp.where(late, 10 * NEAR, NEAR) * now.size
     # In chaos an orbit comes near by chance, but deviations grow.

@@ -6,8 +6,9 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from gdjax.curvature.lanczos import times
 from gdjax.diagnosis.probes import NOTHING_SEEN, Probes, flat_directions, probed
-from gdjax.diagnosis.surface import Model, Noise, Surface, model, noise, norm
+from gdjax.diagnosis.surface import Model, Noise, Surface, is_flat, model, noise, norm
 from gdjax.diagnosis.verdict import Verdict
 
 NONE = -1  # no critical point
@@ -15,6 +16,7 @@ MOST_STEPS = 60  # at a degenerate minimum each one leaves a fixed share of the 
 FAR = 20  # steps of Newton's method from where no critical point may be near
 FARTHEST = 10.0  # first steps: at a degenerate minimum of order 10 they add up to 9
 ARRIVED = 0.05  # of the first step
+SHORTER = 0.9  # of a step, what the next one may be, by the same curvatures
 STIFF = 0.2  # of the largest curvature
 LEFT = 1e-3  # of the gradient, where the stiff axes alone lead to a critical point
 NOISY = 8.0  # what may be rounding, in units of the noise sampled
@@ -43,6 +45,8 @@ def point(at: Surface, x: jax.Array, first_loss: jax.Array, scale: jax.Array) ->
     """Look at the end of a run that began with `first_loss`; `scale` is a distance."""
     first = model(at, x)
     found, m, shrunk = _polished(at, x, first)
+    # Where all curvatures vanish at once, as at that of x⁴, they do beside those of the end.
+    m = m._replace(flat=m.flat | is_flat(at, m.curvatures, jnp.max(jnp.abs(first.curvatures))))
     roundings = noise(at, jnp.stack([x, found]))
     rounding, there = (jax.tree.map(lambda leaf, i=i: leaf[i], roundings) for i in (0, 1))
     at_noise = norm(first.gradient) <= NOISY * rounding.gradient
@@ -61,7 +65,10 @@ def point(at: Surface, x: jax.Array, first_loss: jax.Array, scale: jax.Array) ->
         lambda: Probes(*(jnp.bool_(x) for x in NOTHING_SEEN)),
     )
     up, down = (jnp.any(~m.flat & (sign * m.curvatures > 0)) for sign in (1, -1))
-    kind = jnp.where(arrived & ~probes.slides, kind_of(up, down, flat, probes), NONE)
+    # Of a point without a gradient, a negative curvature tells more than what is far away.
+    leads_down = down & (norm(m.gradient) <= NOISY * there.gradient)
+    critical = arrived & (~probes.slides | leads_down)
+    kind = jnp.where(critical, kind_of(up, down, flat, probes), NONE)
     is_here = arrived & close
     seen = jax.tree.map(lambda a, b: jnp.where(is_here, a, b), m, first)
     return Point(
@@ -131,6 +138,9 @@ def _newton(
         new = x + move
         new_model = model(at, new)
         better = norm(new_model.gradient) < norm(m.gradient)
+        # Along a bent valley the stiff axes' part may grow on the way: steps measure all alike.
+        seen_from_here = m._replace(slopes=times(new_model.gradient, m.axes))
+        better |= norm(seen_from_here.step(least)) < SHORTER * norm(move)
         better &= travelled <= FARTHEST * reach
         kept = jax.tree.map(lambda a, b: jnp.where(better, a, b), (new, new_model), (x, m))
         return steps + 1, travelled, *kept, ~better

@@ -80,10 +80,15 @@ def model(at: Surface, x: jax.Array) -> Model:
     _, product = jax.linearize(jax.grad(at.loss), x)
     hessian = columns(product, x.size, x.dtype)
     curvatures, axes = eigh((hessian + hessian.T) / 2)
-    rounded = min(FLATNESS * at.eps, at.eps**0.5)  # where even the former is far from small
-    flat = jnp.abs(curvatures) <= rounded * jnp.max(jnp.abs(curvatures))
+    flat = is_flat(at, curvatures, jnp.max(jnp.abs(curvatures)))
     slopes = times(gradient, axes)
     return Model(loss, gradient, slopes, curvatures, axes, flat)
+
+
+def is_flat(at: Surface, curvatures: jax.Array, largest: jax.Array) -> jax.Array:
+    """Return whether curvatures are rounding beside the largest."""
+    rounded = min(FLATNESS * at.eps, at.eps**0.5)  # where even the former is far from small
+    return jnp.abs(curvatures) <= rounded * largest
 
 
 def noise(at: Surface, points: jax.Array) -> Noise:

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from gdjax.diagnosis.ahead import MOST_WINDOWS, WINDOW, Ahead
+from gdjax.diagnosis.ahead import MOST_WINDOWS, ULPS, WINDOW, Ahead
 
 FALLING = 0.5  # of the height of its oscillations, by which the loss must fall
 GROWING = 0.1  # in logarithms, by which the steps must grow in each half
@@ -36,7 +36,9 @@ def trend(a: Ahead, loss: jax.Array, grad_norm: jax.Array, tol: jax.Array, so_fa
     early, late = number < quarter, (number >= n - quarter) & (number < n)
     fall = _mean(seen.loss, early) - _mean(seen.loss, late)
     height = _mean(seen.largest - seen.least, late)
-    falls = a.falls | a.arrives | ((n > 1) & (fall > FALLING * height))
+    rounding = ULPS * jnp.finfo(a.state.loss.dtype).eps * jnp.abs(seen.loss[last])
+    clear = jnp.maximum(FALLING * height, rounding)
+    falls = a.falls | a.arrives | ((n > 1) & (fall > clear))
     falls &= (n > 0) & (loss > seen.least[last])
     peak = jnp.max(jnp.where(number < n, seen.grad_norm, 0))
     later = (number >= middle) & (number < n)

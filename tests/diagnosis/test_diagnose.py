@@ -33,6 +33,58 @@ def test_periods_double_on_the_way_to_chaos(x64):
     np.testing.assert_allclose(found.spectral_radius[1:7], rates[1:7] - 1, rtol=1e-3)
 
 
+@pytest.mark.parametrize("power", [4, 6])
+def test_a_single_parameter_can_be_at_a_degenerate_minimum(power):
+    found = diagnosed(Descent(lambda w: w**power, 1.0, optax.sgd(0.1)))
+    assert found.verdict == Verdict.VALLEY
+    assert found.flat_dimension == 1
+
+
+def net(w, decay):
+    """Return the loss of a network that learns AND, with decay of its weights."""
+    data = jnp.array([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]])
+    out = jnp.tanh(data @ w["in"] + w["bias"]) @ w["out"] + w["mean"]
+    squares = sum(jnp.sum(leaf**2) for leaf in jax.tree.leaves(w))
+    return jnp.mean((out - jnp.array([0.0, 0.0, 0.0, 1.0])) ** 2) + decay * squares
+
+
+def test_saddle_is_told_though_the_loss_falls_far_along_its_flat_axes():
+    zeros = {"in": jnp.zeros((2, 3)), "bias": jnp.zeros(3), "out": jnp.zeros(3), "mean": 0.25}
+    found = diagnosed(Descent(net, zeros, optax.sgd(0.1), (0.0,)))
+    assert found.verdict == Verdict.SADDLE
+    assert found.index == 3
+
+
+@pytest.mark.long
+def test_minimum_is_found_along_a_bent_valley():
+    random = np.random.default_rng(0)
+    start = {
+        "in": random.normal(size=(2, 3)),
+        "bias": np.zeros(3),
+        "out": random.normal(size=3),
+        "mean": 0.0,
+    }
+    start = jax.tree.map(jnp.asarray, start)
+    assert diagnosed(Descent(net, start, optax.sgd(0.2), (0.01,))).verdict == Verdict.MINIMUM
+
+
+def test_run_that_crosses_a_cusp_at_the_same_height_does_not_descend(x64):
+    start = jnp.array([0.3, 0.2])
+    found = diagnosed(Descent(gdjax.landscapes.ackley, start, optax.sgd(0.01)))
+    assert found.verdict == Verdict.OSCILLATING
+    assert found.period == 2
+
+
+def test_run_that_rests_elsewhere_later_is_not_at_the_saddle_it_passed():
+    def loss(w):
+        return (jnp.prod(w) - 1) ** 2 / 2
+
+    start = jnp.array([0.02, 0.025, 0.02])
+    stop = gdjax.stop.gradient_below(1e-5)
+    found = diagnosed(Descent(loss, start, optax.sgd(0.1), stop=stop, max_steps=100))
+    assert found.verdict == Verdict.PLATEAU
+
+
 @pytest.mark.long
 def test_catapult_spikes():
     n = 8
