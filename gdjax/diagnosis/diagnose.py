@@ -16,13 +16,13 @@ from gdjax.descent.programs import compiled
 from gdjax.descent.running import execute
 from gdjax.diagnosis.decide import Found, decided, is_settled, look_ahead, tolerance
 from gdjax.diagnosis.end import End
-from gdjax.diagnosis.glance import Glance, from_glance, glance
+from gdjax.diagnosis.glance import Glance, Minimum, glance, of_minimum
 from gdjax.diagnosis.hold import hold
 from gdjax.diagnosis.large import large_point
 from gdjax.diagnosis.point import point
 from gdjax.diagnosis.start import Start, start_of
 from gdjax.diagnosis.surface import surface
-from gdjax.diagnosis.verdict import Diagnosis
+from gdjax.diagnosis.verdict import Array, Diagnosis
 
 
 def diagnose(d: Descent, result: Result) -> Diagnosis:
@@ -82,10 +82,10 @@ def diagnosis_at(d: Descent, end: End) -> Diagnosis:
     start = start_of(d, end)
     if is_large(d):
         return _closer(d, end, start, None)
-    seen = glance(d, end, start.loss)
+    seen = glance(d, end, start)
     return lax.cond(
         seen.is_minimum,
-        lambda: from_glance(seen, end, start),
+        lambda: of_minimum(seen.minimum),
         lambda: _closer(d, end, start, seen),
     )
 
@@ -106,14 +106,17 @@ class Look(NamedTuple):
     diagnosis: Diagnosis
 
 
-def at_a_glance(d: Descent, end: End) -> Look:
-    """Return what is a minimum beyond doubt; of many parameters, nothing is."""
+def at_a_glance(d: Descent, end: End) -> tuple[Array, Minimum]:
+    """Return whether the end is a minimum beyond doubt, and what there is to say of it then.
+
+    Of many parameters, nothing is.
+    """
     if is_large(d):
-        shapes = jax.eval_shape(looked_closer, d, end)
-        return jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
-    start = start_of(d, end)
-    seen = glance(d, end, start.loss)
-    return Look(seen.is_minimum, from_glance(seen, end, start))
+        _, x = surface(d, end.params)
+        no, zero = np.zeros((), bool), np.zeros((), x.dtype)
+        return no, Minimum(*[zero] * 6, ill_conditioned=no, spiked=no)
+    seen = glance(d, end, start_of(d, end))
+    return seen.is_minimum, seen.minimum
 
 
 def looked_closer(d: Descent, end: End) -> Look:
@@ -141,8 +144,13 @@ def _look(d: Descent, end: End, start: Start, seen: Glance | None) -> Found:
     at, x = surface(d, end.params)
     tol = tolerance(d, start)
     if not is_large(d):
-        seen = glance(d, end, start.loss) if seen is None else seen
-        return Found(point(at, x, start.loss, start.scale), seen.holds, seen.alignment, tol)
+        seen = glance(d, end, start) if seen is None else seen
+        return Found(
+            point(at, x, start.loss, start.scale),
+            seen.holds,
+            jnp.asarray(seen.minimum.alignment),
+            tol,
+        )
     found, few = large_point(at, x, start.loss, start.scale)
     _, product = jax.linearize(jax.grad(at.loss), x)
     return Found(found, *hold(d, end, at, x, product, found.curvature_max, few), tol)

@@ -6,6 +6,7 @@ from typing import NamedTuple, Protocol
 import jax
 import numpy as np
 
+from gdjax.descent import Descent
 from gdjax.lanewise import is_small
 from gdjax.sweeps.boxes import Blocks, Boxes
 from gdjax.sweeps.packed import Packing
@@ -25,7 +26,7 @@ class Kept(NamedTuple):
     watched: PyTree = None  # what a diagnosis needs beside
 
 
-def whole_outcome(outcome: Outcome) -> Kept:
+def whole_outcome(_: Descent, outcome: Outcome) -> Kept:
     """Return all of an outcome."""
     return Kept(outcome)
 

@@ -1,7 +1,8 @@
 """The diagnosis of all lanes of a sweep.
 
-A glance suffices for most lanes, and costs little where it is vectorised over them. The others are
-packed together and looked at more closely; only those that this does not settle go on.
+A glance suffices for most lanes, and costs little where it is vectorised over them: least where a
+lane ends, and there the sweep takes it if there are few parameters. The others are packed together
+and looked at more closely; only those that this does not settle go on.
 """
 
 from collections.abc import Callable
@@ -20,13 +21,14 @@ from gdjax.descent.description import canonical
 from gdjax.diagnosis import Diagnosis
 from gdjax.diagnosis.diagnose import Look, at_a_glance, looked_closer, on_the_way
 from gdjax.diagnosis.end import End
+from gdjax.diagnosis.glance import Minimum, of_minimum
 from gdjax.lanewise import Atom, Program, Value, evaluate, is_small, read, traced, whole
 from gdjax.sweeps.collect import together
 from gdjax.sweeps.lane_program import signature
 from gdjax.sweeps.lanes import Lane, Lanes
 from gdjax.sweeps.traced_lane import MOST_COMPILED_IN
 from gdjax.sweeps.turns import Outcome
-from gdjax.sweeps.watch import Watched
+from gdjax.sweeps.watch import Watched, end_of
 from gdjax.trees import PyTree, size
 
 GLANCES = 2**17  # lanes of a call
@@ -36,16 +38,19 @@ NUMBERS = 2**20  # of parameters in a call
 MOST_NUMBERS = 4000  # that a glance computes, each in a loop of its own
 
 
-def diagnosed(lanes: Lanes, outcome: Outcome, seen: Watched, workers: int) -> Diagnosis:
+def diagnosed(lanes: Lanes, outcome: Outcome, watched: Watched, workers: int) -> Diagnosis:
     """Return the diagnosis of each lane, numpy arrays of the sweep's shape."""
-    ends = End(outcome.params, seen.opt_state, outcome.steps, outcome.status, seen.peak)
     rank, count = len(lanes.shape), lanes.count
-    ends = jax.tree.map(lambda leaf: leaf.reshape(count, *leaf.shape[rank:]), ends)
-    work = _Work(lanes, ends, workers)
-    look = _glances(lanes.lane, lanes.shape)
-    found = work.glances(look)
-    left = np.flatnonzero(~found.settled)
-    diagnosis = jax.tree.map(partial(_writable, needed=len(left) > 0), found.diagnosis)
+
+    def in_line(tree: PyTree) -> PyTree:
+        return jax.tree.map(lambda leaf: leaf.reshape(count, *leaf.shape[rank:]), tree)
+
+    work = _Work(lanes, in_line(end_of(outcome, watched.seen)), workers)
+    settled, minimum = in_line(watched.glance) or work.glances(_glances(lanes.lane, lanes.shape))
+    left = np.flatnonzero(np.broadcast_to(~settled, (count,)))
+    diagnosis = jax.tree.map(
+        lambda leaf: _spread(leaf, count, writable=len(left) > 0), of_minimum(minimum)
+    )
     for program in _looks(lanes.lane, lanes.shape):
         if len(left):
             looks = work.looks(program, left)
@@ -55,18 +60,20 @@ def diagnosed(lanes: Lanes, outcome: Outcome, seen: Watched, workers: int) -> Di
     return jax.tree.map(lambda leaf: leaf.reshape(lanes.shape), diagnosis)
 
 
-def _writable(leaf: np.ndarray, needed: bool) -> np.ndarray:
-    """Return an array of its own where lanes have different values, if that is needed."""
-    if leaf.flags.writeable or not needed:
+def _spread(leaf: np.ndarray, count: int, writable: bool) -> np.ndarray:
+    """Return an array [count]; what is the same for all lanes is one number, unless `writable`."""
+    if leaf.shape:
         return leaf
+    if not writable:
+        return np.broadcast_to(leaf, (count,))
     # The system gives zeros for nothing.
-    return np.full(leaf.shape, leaf[0]) if leaf[0] else np.zeros(leaf.shape, leaf.dtype)
+    return np.full(count, leaf) if leaf else np.zeros(count, leaf.dtype)
 
 
-Looker = Callable[[Any, Any, Any, End], Look]  # of sources, key, number and end
+Looker = Callable[[Any, Any, Any, End], Any]  # of sources, key, number and end
 
 
-def _looker(lane: Lane, shape: tuple[int, ...], look: Callable[[Descent, End], Look]) -> Looker:
+def _looker(lane: Lane, shape: tuple[int, ...], look: Callable[[Descent, End], Any]) -> Looker:
     """Return a look at a lane's end as a function of its number."""
 
     def of_lane(sources: PyTree, key: Any, number: Any, end: End) -> Look:
@@ -152,8 +159,8 @@ class _Work:
         self.shared = jax.device_put((lanes.sources, lanes.key))
         self.room = self._power_of_two(NUMBERS // (size(ends.params) // lanes.count))
 
-    def glances(self, look: Glances) -> Look:
-        """Return a glance at all lanes; what is the same for all is one number, spread."""
+    def glances(self, look: Glances) -> tuple[np.ndarray, Minimum]:
+        """Return a glance at all lanes; what is the same for all is one number."""
         sources, key = self.shared
         outputs, structure, program = look.at(sources, key, self.ends)
         each = min(self._power_of_two(self.count // self.workers), GLANCES, self.room)
@@ -170,10 +177,7 @@ class _Work:
 
         self._in_threads(part, range(0, self.count, each))
         found = iter(arrays)
-        leaves = [
-            next(found) if isinstance(x, Value) else np.broadcast_to(x.value, (self.count,))
-            for x in outputs
-        ]
+        leaves = [next(found) if isinstance(x, Value) else np.asarray(x.value) for x in outputs]
         return jax.tree.unflatten(structure, leaves)
 
     def looks(self, program: Callable[..., Look], numbers: np.ndarray) -> Look:

@@ -9,6 +9,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from gdjax.descent import Descent
 from gdjax.lanewise import is_small
 from gdjax.reduce import Reducer
 from gdjax.sweeps.packed import Packing
@@ -24,7 +25,7 @@ class Reducers:
     leaves: tuple[Reducer, ...]
     structure: Any
 
-    def __call__(self, outcome: Outcome) -> tuple[PyTree, ...]:
+    def __call__(self, _: Descent, outcome: Outcome) -> tuple[PyTree, ...]:
         """Return what each reducer sees of a lane."""
         return tuple(reducer.of(outcome) for reducer in self.leaves)
 

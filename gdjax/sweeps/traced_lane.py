@@ -34,7 +34,7 @@ from gdjax.sweeps.lanes import Lane
 from gdjax.sweeps.turns import Outcome, careful, end, ended, is_running, start, turn
 from gdjax.trees import PyTree
 
-Keep = Callable[[Outcome], PyTree]
+Keep = Callable[[Descent, Outcome], PyTree]
 MOST_COMPILED_IN = 1024  # bytes of a constant; a larger one is an argument of the program
 MOST_NUMBERS = 500  # beyond, XLA takes longer to compile them than they save
 SHARED, OWN, CHANGING = range(3)  # by all lanes; by one lane throughout; from turn to turn
@@ -139,7 +139,7 @@ def _named(values: list[Value], found: list) -> Found:
 def traced_lane(lane: Lane, keep: Keep, sources: PyTree, key: Any) -> TracedLane:
     """Return what a lane computes; its function is called once.
 
-    `keep` makes of a lane's outcome what the sweep keeps of it.
+    `keep` makes of a lane's descent and outcome what the sweep keeps of it.
     """
     has_histories, params = False, 0
 
@@ -157,7 +157,7 @@ def traced_lane(lane: Lane, keep: Keep, sources: PyTree, key: Any) -> TracedLane
         after = turn(d, base, count, state)
         code, outcome = end(d, base, state)
         afters = map(jax.tree.leaves, (after, careful(count, state, after, base)))
-        return leaves, [count, *changing], *afters, (code, keep(outcome))
+        return leaves, [count, *changing], *afters, (code, keep(d, outcome))
 
     number = jax.ShapeDtypeStruct((), jnp.int32)
     places = (number,) * lane.dims
@@ -252,7 +252,7 @@ def _at_once(d: Descent, keep: Keep) -> tuple:
     code, count = lax.optimization_barrier((zero, zero))
     status = result.status.astype(jnp.int32)
     after = [jnp.where(is_running(code), ended(result.steps, status), code)]
-    kept = keep(Outcome(*(getattr(result, name) for name in Outcome._fields)))
+    kept = keep(d, Outcome(*(getattr(result, name) for name in Outcome._fields)))
     return [zero], [count, code], after, after, (code, kept)
 
 

@@ -8,17 +8,30 @@ import jax
 import jax.numpy as jnp
 
 from gdjax import record
+from gdjax.curvature.extremes import real_size
+from gdjax.curvature.small import FUSED
 from gdjax.descent import Descent, State
+from gdjax.diagnosis.diagnose import at_a_glance
+from gdjax.diagnosis.end import End
+from gdjax.diagnosis.glance import Minimum
+from gdjax.diagnosis.verdict import Array
 from gdjax.sweeps.collect import Kept
 from gdjax.sweeps.lanes import Lane
 from gdjax.sweeps.turns import Outcome
 
 
+class Seen(NamedTuple):
+    """On the way of a lane."""
+
+    peak: jax.Array  # [] largest loss so far
+    opt_state: Any
+
+
 class Watched(NamedTuple):
     """Of each lane, beside its outcome."""
 
-    peak: jax.Array  # [] largest loss on the way
-    opt_state: Any  # at the end
+    seen: Seen
+    glance: tuple[Array, Minimum] | None  # at the end, where one costs little
 
 
 @dataclass(frozen=True)
@@ -38,18 +51,26 @@ def watched(lane: Lane) -> Lane:
     return replace(lane, function=_WatchedFunction(lane.function))
 
 
-def watched_outcome(outcome: Outcome) -> Kept:
+def watched_outcome(d: Descent, outcome: Outcome) -> Kept:
     """Return what a sweep keeps of a watched lane."""
     own, seen = outcome.record
-    return Kept(outcome._replace(record=own), seen)
+    outcome = outcome._replace(record=own)
+    # What the lane computes of its last point is at hand, and so the glance costs least here.
+    few = real_size(d.params) <= FUSED
+    return Kept(outcome, Watched(seen, at_a_glance(d, end_of(outcome, seen)) if few else None))
 
 
-def _first(state: State) -> Watched:
-    return Watched(state.loss, state.opt_state)
+def end_of(outcome: Outcome, seen: Seen) -> End:
+    """Return the end of a lane, or the ends of many."""
+    return End(outcome.params, seen.opt_state, outcome.steps, outcome.status, seen.peak)
 
 
-def _next(seen: Watched, state: State) -> Watched:
-    return Watched(jnp.maximum(seen.peak, state.loss), state.opt_state)
+def _first(state: State) -> Seen:
+    return Seen(state.loss, state.opt_state)
+
+
+def _next(seen: Seen, state: State) -> Seen:
+    return Seen(jnp.maximum(seen.peak, state.loss), state.opt_state)
 
 
 _watch = record.fold(_first, _next)
