@@ -43,7 +43,7 @@ def test_a_single_parameter_can_be_at_a_degenerate_minimum(power):
 def net(w, decay):
     """Return the loss of a network that learns AND, with decay of its weights."""
     data = jnp.array([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]])
-    out = jnp.tanh(data @ w["in"] + w["bias"]) @ w["out"] + w["mean"]
+    out = jnp.tanh(data @ w["in"] + w["bias"][None]) @ w["out"] + w["mean"]
     squares = sum(jnp.sum(leaf**2) for leaf in jax.tree.leaves(w))
     return jnp.mean((out - jnp.array([0.0, 0.0, 0.0, 1.0])) ** 2) + decay * squares
 
