@@ -48,6 +48,7 @@ def net(w, decay):
     return jnp.mean((out - jnp.array([0.0, 0.0, 0.0, 1.0])) ** 2) + decay * squares
 
 
+@pytest.mark.long
 def test_saddle_is_told_though_the_loss_falls_far_along_its_flat_axes():
     zeros = {"in": jnp.zeros((2, 3)), "bias": jnp.zeros(3), "out": jnp.zeros(3), "mean": 0.25}
     found = diagnosed(Descent(net, zeros, optax.sgd(0.1), (0.0,)))
