@@ -130,6 +130,34 @@ def _squares(leaf: jax.Array) -> jax.Array:
     return jnp.vdot(vector, vector, preferred_element_type=wide).real
 
 
+def real_dtype(tree: PyTree) -> Any:
+    """Return the real dtype that holds every leaf, float32 or wider.
+
+    >>> real_dtype({"w": jnp.bfloat16(1), "z": jnp.complex64(1)}).name
+    'float32'
+    """
+    reals = (jnp.finfo(jnp.result_type(leaf)).dtype for leaf in jax.tree.leaves(tree))
+    return jnp.result_type(jnp.float32, *reals)
+
+
+def inner(a: PyTree, b: PyTree) -> jax.Array:
+    """Return the real inner product: the sum of the real parts of `conj(a) * b`.
+
+    >>> print(inner({"z": jnp.array([1.0 + 2.0j])}, {"z": jnp.array([3.0 - 1.0j])}))
+    1.0
+    """
+    products = jax.tree.leaves(jax.tree.map(_inner, a, b))
+    return sum(products, jnp.zeros((), real_dtype(a)))
+
+
+def _inner(a: Any, b: Any) -> jax.Array:
+    wide = jnp.result_type(a, jnp.float32)
+    # On accelerators the default precision of products is below that of float32.
+    highest = lax.Precision.HIGHEST
+    product = jnp.vdot(jnp.ravel(a), jnp.ravel(b), precision=highest, preferred_element_type=wide)
+    return product.real
+
+
 def is_max_at_most(tree: PyTree, bound: Any) -> jax.Array:
     """Return whether no entry's absolute value is above a bound of at least 0: see `max_abs`.
 

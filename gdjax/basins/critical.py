@@ -11,15 +11,15 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from gdjax.curvature.extremes import LARGEST_HESSIAN
 from gdjax.descent.description import whole_arguments
+from gdjax.diagnosis.surface import flatness
 from gdjax.losses import value
 from gdjax.sweeps.lanes import Lane
 from gdjax.trees import PyTree, real_vector
 
-LARGEST_HESSIAN = 256  # Beyond, an end point is taken as it is: its curvature is not looked at.
 MOST_POLISHING = 60  # steps: at a degenerate minimum each one leaves a fixed share of the way
 FARTHEST_POLISH = 0.05  # of the spread: what Newton's method moves farther was no rounding error
-FLATNESS = 64  # in machine epsilons of the greatest curvature
 PROBES = (0.25, 1.0, 10.0, 30.0)  # in units of the tolerance: where a lower loss is looked for
 FARTHEST_PROBE = 0.03  # of the spread
 ULPS = 4  # how far the loss is sampled to see how it is rounded
@@ -92,7 +92,7 @@ def scaled_loss(
 def _look_closer(
     loss: Callable, scaled: jax.Array, tol: jax.Array, spread: jax.Array
 ) -> CriticalPoint:
-    if scaled.size > LARGEST_HESSIAN:
+    if scaled.size > LARGEST_HESSIAN:  # it is taken as it is: its curvature is not looked at
         unknown, yes, no = jnp.full((), jnp.nan, scaled.dtype), jnp.ones((), bool), jnp.bool_(False)
         rounding = _rounding(loss, scaled)
         return CriticalPoint(scaled, None, loss(scaled), rounding, unknown, unknown, yes, no)
@@ -119,8 +119,7 @@ def quadratic_model(loss: Callable, scaled: jax.Array) -> _Model:
     wide = jnp.promote_types(scaled.dtype, jnp.float32)
     gradient, hessian = jax.grad(loss)(scaled).astype(wide), jax.hessian(loss)(scaled).astype(wide)
     curvatures, axes = jnp.linalg.eigh(hessian)
-    eps = float(jnp.finfo(scaled.dtype).eps)
-    rounded = min(FLATNESS * eps, eps**0.5)  # the latter where even the former is far from small
+    rounded = flatness(float(jnp.finfo(scaled.dtype).eps))
     flat = jnp.abs(curvatures) <= rounded * jnp.max(jnp.abs(curvatures))
     return _Model(gradient, hessian, axes.T @ gradient, curvatures, axes, flat)
 

@@ -11,9 +11,9 @@ import optax
 from gdjax import checks
 from gdjax.curvature.estimate import Estimate
 from gdjax.curvature.extremes import both_ends, real_size, steps_for
-from gdjax.curvature.products import product_with, real_dtype, widened
+from gdjax.curvature.products import product_with, widened
 from gdjax.losses import Loss, ascent_direction
-from gdjax.trees import PyTree, real_vector
+from gdjax.trees import PyTree, real_dtype, real_vector
 
 ADAM = "ScaleByAdamState"
 RMS = {"ScaleByRmsState", "ScaleByRmsWithCountState"}

@@ -13,7 +13,7 @@ from jax import lax
 
 from gdjax import checks
 from gdjax.losses import Loss, check_params, hessian_product
-from gdjax.trees import PyTree, real_vector
+from gdjax.trees import PyTree, real_dtype, real_vector
 
 ABREAST = 64  # columns of a Hessian computed at once: more would need the memory of as many losses
 
@@ -79,12 +79,6 @@ def widened(params: PyTree) -> PyTree:
     real = real_dtype(params)
     wide = {False: real, True: jnp.result_type(real, jnp.complex64)}
     return jax.tree.map(lambda leaf: jnp.asarray(leaf, wide[jnp.iscomplexobj(leaf)]), params)
-
-
-def real_dtype(params: PyTree) -> Any:
-    """Return the dtype of the real numbers that `widened` makes of the parameters."""
-    dtypes = (jnp.finfo(leaf.dtype).dtype for leaf in jax.tree.leaves(params))
-    return jnp.result_type(jnp.float32, *dtypes)
 
 
 def product_with(loss: Loss, params: PyTree, args: tuple) -> Callable[[jax.Array], jax.Array]:

@@ -10,7 +10,7 @@ from gdjax.descent import Descent, State
 from gdjax.descent.stepping import finite_state
 from gdjax.diagnosis.orbit import LONGEST_PERIOD, Orbit, is_closed, is_resting, orbit
 from gdjax.diagnosis.tangent import Tangent, first_tangent, next_with_tangent
-from gdjax.trees import PyTree, coarsest_eps, euclidean, max_abs
+from gdjax.trees import PyTree, coarsest_eps, euclidean, inner, max_abs, real_dtype
 
 WINDOW = 2 * LONGEST_PERIOD  # steps
 MOST_WINDOWS = 64
@@ -87,7 +87,7 @@ def go_on(d: Descent, state: State, tol: jax.Array, wanted: jax.Array) -> Ahead:
 
 
 def _nothing(d: Descent, state: State) -> Ahead:
-    real = jnp.zeros((), _real(state))
+    real = jnp.zeros((), real_dtype(state.params))
     no, yes, zero = jnp.zeros((), bool), jnp.ones((), bool), jnp.zeros((), jnp.int32)
     rows = Window(*[jnp.zeros(MOST_WINDOWS, real.dtype)] * len(Window._fields))
     return Ahead(
@@ -103,10 +103,6 @@ def _nothing(d: Descent, state: State) -> Ahead:
         resting=no,
         falls=yes,
     )
-
-
-def _real(state: State) -> jnp.dtype:
-    return jnp.result_type(jnp.float32, *(x.real.dtype for x in jax.tree.leaves(state.params)))
 
 
 class _Walk(NamedTuple):
@@ -125,7 +121,7 @@ class _Walk(NamedTuple):
     @classmethod
     def start_at(cls, a: Ahead) -> "_Walk":
         state = a.state
-        real = jnp.zeros((), _real(state))
+        real = jnp.zeros((), real_dtype(state.params))
         still = jax.tree.map(jnp.zeros_like, state.params)
         loss = state.loss.astype(real.dtype)
         no = jnp.zeros((), bool)
@@ -143,7 +139,7 @@ class _Walk(NamedTuple):
         loss = after.loss.astype(real)
         rounding = ULPS * jnp.finfo(after.loss.dtype).eps * jnp.abs(loss)
         # Across a kink, or on a cycle, a step may lead to the other side at the same height.
-        promised = jnp.abs(_product(self.state.grad, update))
+        promised = jnp.abs(inner(self.state.grad, update))
         allowed = jnp.where(promised > IN_VAIN * rounding, -rounding, rounding)
         sums = Window(
             loss=sums.loss + loss / WINDOW,
@@ -183,8 +179,3 @@ def _cosine(a: PyTree, b: PyTree) -> jax.Array:
         lambda x, y: jnp.sum((x / one.astype(x.real.dtype) * (y / other).conj()).real), a, b
     )
     return sum(jax.tree.leaves(unit), jnp.zeros((), one.dtype))
-
-
-def _product(a: PyTree, b: PyTree) -> jax.Array:
-    products = jax.tree.map(lambda x, y: jnp.sum((x * y.conj()).real), a, b)
-    return sum(jax.tree.leaves(products), jnp.zeros(()))

@@ -7,12 +7,11 @@ import jax.numpy as jnp
 from jax import lax
 from jax.scipy.sparse.linalg import cg
 
-from gdjax.curvature.extremes import LARGEST_HESSIAN as LARGEST_HESSIAN
 from gdjax.curvature.extremes import both_ends, steps_for
 from gdjax.curvature.lanczos import Product
 from gdjax.diagnosis.point import EVEN, NOISY, NONE, REMAINING, Point, kind_of
 from gdjax.diagnosis.probes import NOTHING_SEEN, Probes, probed
-from gdjax.diagnosis.surface import FLATNESS, Surface, noise, norm
+from gdjax.diagnosis.surface import Surface, flatness, noise, norm
 
 REDUCED = 0.1  # of the gradient, what a step of Newton's method leaves of it at most
 MOST_PRODUCTS = 100  # with the Hessian, for that step
@@ -82,7 +81,7 @@ def _ends(at: Surface, x: jax.Array) -> _Ends:
     _, product = jax.linearize(jax.grad(at.loss), x)
     high, low = both_ends(product, x, jax.random.key(0), 1, steps_for(x.size, None))
     least, largest = -low.values[0], high.values[0]
-    rounded = min(FLATNESS * at.eps, at.eps**0.5) * jnp.maximum(jnp.abs(least), jnp.abs(largest))
+    rounded = flatness(at.eps) * jnp.maximum(jnp.abs(least), jnp.abs(largest))
     below, above = (jnp.maximum(rounded, end.errors[0]) for end in (low, high))
     flat = jnp.abs(least) <= below
     return _Ends(least, largest, low.vectors[0], flat, largest > above, least < -below)

@@ -87,8 +87,12 @@ def model(at: Surface, x: jax.Array) -> Model:
 
 def is_flat(at: Surface, curvatures: jax.Array, largest: jax.Array) -> jax.Array:
     """Return whether curvatures are rounding beside the largest."""
-    rounded = min(FLATNESS * at.eps, at.eps**0.5)  # where even the former is far from small
-    return jnp.abs(curvatures) <= rounded * largest
+    return jnp.abs(curvatures) <= flatness(at.eps) * largest
+
+
+def flatness(eps: float) -> float:
+    """Return the share of the largest curvature below which others are rounding."""
+    return min(FLATNESS * eps, eps**0.5)  # the latter where even the former is far from small
 
 
 def noise(at: Surface, points: jax.Array) -> Noise:

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from gdjax.descent import Descent, State
 from gdjax.descent.stepping import arguments, updated
 from gdjax.losses import value_and_ascent
-from gdjax.trees import PyTree, euclidean
+from gdjax.trees import PyTree, euclidean, inner
 
 Tangent = list[Any]  # for each floating leaf of a state
 
@@ -55,8 +55,7 @@ def next_with_tangent(
 def curvature_along(state: State, tangent: Tangent) -> jax.Array:
     """Return the curvature of the loss along a deviation, times a positive number."""
     moved = _as_state(state, tangent)
-    products = jax.tree.map(lambda a, b: jnp.sum((a.conj() * b).real), moved.params, moved.grad)
-    return sum(jax.tree.leaves(products), jnp.zeros(()))
+    return inner(moved.params, moved.grad)
 
 
 def _scaled(tangent: Tangent, state: State) -> tuple[Tangent, jax.Array]:

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from gdjax.lanewise.program import Operation
-from gdjax.lanewise.rules import ELEMENTWISE
+from gdjax.lanewise.rules import ELEMENTWISE, REDUCTIONS
 
 Rule = Callable[..., Sequence[Any] | None]
 PARTS = 4  # that a reduction adds at a time; of many more, XLA computes the same again and again
@@ -235,23 +235,21 @@ def _aligned(x: Any, own: list[int], labels: list[int], shape: tuple[int, ...]) 
     return lax.broadcast_in_dim(x.transpose(*order, len(order)), shape, axes)
 
 
-RULES: Mapping[str, Rule] = dict.fromkeys(ELEMENTWISE, _elementwise) | {
-    "optimization_barrier": _barrier,
-    "broadcast_in_dim": _broadcast,
-    "reshape": _reshape,
-    "squeeze": _reshape,
-    "transpose": _transpose,
-    "rev": _rev,
-    "slice": _slice,
-    "pad": _pad,
-    "concatenate": _joined(jnp.concatenate, "dimension"),
-    "stack": _joined(jnp.stack, "axis"),
-    "split": _split,
-    "dot_general": _dot,
-    "reduce_sum": _reduction(lax.add),
-    "reduce_prod": _reduction(lax.mul),
-    "reduce_max": _reduction(lax.max),
-    "reduce_min": _reduction(lax.min),
-    "reduce_and": _reduction(lax.bitwise_and),
-    "reduce_or": _reduction(lax.bitwise_or),
-}
+RULES: Mapping[str, Rule] = (
+    dict.fromkeys(ELEMENTWISE, _elementwise)
+    | {
+        "optimization_barrier": _barrier,
+        "broadcast_in_dim": _broadcast,
+        "reshape": _reshape,
+        "squeeze": _reshape,
+        "transpose": _transpose,
+        "rev": _rev,
+        "slice": _slice,
+        "pad": _pad,
+        "concatenate": _joined(jnp.concatenate, "dimension"),
+        "stack": _joined(jnp.stack, "axis"),
+        "split": _split,
+        "dot_general": _dot,
+    }
+    | {name: _reduction(combine) for name, combine in REDUCTIONS.items()}
+)

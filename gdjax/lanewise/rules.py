@@ -27,6 +27,14 @@ ELEMENTWISE = frozenset(
     shift_right_logical sign sin sinh sqrt square stop_gradient sub tan tanh xor
     """.split()  # noqa: SIM905
 )
+REDUCTIONS = {
+    "reduce_sum": lax.add,
+    "reduce_prod": lax.mul,
+    "reduce_max": lax.max,
+    "reduce_min": lax.min,
+    "reduce_and": lax.bitwise_and,
+    "reduce_or": lax.bitwise_or,
+}
 
 
 def _elementwise(operation: Operation, *inputs: np.ndarray) -> Sequence[Any] | None:
@@ -154,24 +162,22 @@ def _split(operation: Operation, x: np.ndarray) -> Sequence[Any]:
     return [Entries(part) for part in np.split(x, ends, axis=operation.params["axis"])]
 
 
-RULES: Mapping[str, Rule] = dict.fromkeys(ELEMENTWISE, _elementwise) | {
-    "optimization_barrier": _barrier,
-    "broadcast_in_dim": _rearranged(_broadcast),
-    "reshape": _rearranged(lambda x, **_: x),
-    "squeeze": _rearranged(lambda x, **_: x),
-    "transpose": _rearranged(lambda x, *, permutation, **_: x.transpose(permutation)),
-    "rev": _rearranged(lambda x, *, dimensions, **_: np.flip(x, dimensions)),
-    "slice": _rearranged(_sliced),
-    "concatenate": _rearranged(lambda *xs, dimension, **_: np.concatenate(xs, dimension)),
-    "stack": _rearranged(lambda *xs, axis, **_: np.stack(xs, axis)),
-    "pad": _rearranged(_padded),
-    "iota": _iota,
-    "split": _split,
-    "dot_general": _dot,
-    "reduce_sum": _reduction(lax.add),
-    "reduce_prod": _reduction(lax.mul),
-    "reduce_max": _reduction(lax.max),
-    "reduce_min": _reduction(lax.min),
-    "reduce_and": _reduction(lax.bitwise_and),
-    "reduce_or": _reduction(lax.bitwise_or),
-}
+RULES: Mapping[str, Rule] = (
+    dict.fromkeys(ELEMENTWISE, _elementwise)
+    | {
+        "optimization_barrier": _barrier,
+        "broadcast_in_dim": _rearranged(_broadcast),
+        "reshape": _rearranged(lambda x, **_: x),
+        "squeeze": _rearranged(lambda x, **_: x),
+        "transpose": _rearranged(lambda x, *, permutation, **_: x.transpose(permutation)),
+        "rev": _rearranged(lambda x, *, dimensions, **_: np.flip(x, dimensions)),
+        "slice": _rearranged(_sliced),
+        "concatenate": _rearranged(lambda *xs, dimension, **_: np.concatenate(xs, dimension)),
+        "stack": _rearranged(lambda *xs, axis, **_: np.stack(xs, axis)),
+        "pad": _rearranged(_padded),
+        "iota": _iota,
+        "split": _split,
+        "dot_general": _dot,
+    }
+    | {name: _reduction(combine) for name, combine in REDUCTIONS.items()}
+)

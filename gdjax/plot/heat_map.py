@@ -8,6 +8,7 @@ from gdjax.descent import Status
 from gdjax.plot.axes import axes_or_new, colour_bar, legend_below
 from gdjax.plot.cells import draw_cells
 from gdjax.plot.palette import DISTINCT, NEUTRAL, SEQUENTIAL
+from gdjax.plot.text import member_text
 from gdjax.sweeps import Runs
 
 if TYPE_CHECKING:
@@ -106,6 +107,6 @@ def _draw_status(ax: "Axes", runs: Runs, field: str) -> None:
     norm = BoundaryNorm(np.arange(len(present) + 1) - 0.5, len(present))
     mesh = draw_cells(ax, runs.coords, runs.dims, index, cmap=colours, norm=norm)
     bar = colour_bar(ax, mesh, FIELDS[field])
-    names = [Status(code).name.lower().replace("_", " ") for code in present]
+    names = [member_text(Status(code)) for code in present]
     bar.set_ticks(range(len(present)), labels=names)
     bar.ax.tick_params(length=0, which="both")

@@ -9,6 +9,7 @@ import numpy as np
 from gdjax.plot.axes import axes_or_new, legend_beside
 from gdjax.plot.cells import draw_cells
 from gdjax.plot.palette import DISTINCT, MUTED, NEUTRAL
+from gdjax.plot.text import member_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -82,7 +83,7 @@ def _checked(
             f"got {labels.shape}"
         )
     if not isinstance(names, Mapping):
-        names = {int(member): member.name.lower().replace("_", " ") for member in names}
+        names = {int(member): member_text(member) for member in names}
     if missing := sorted(set(np.unique(labels).tolist()) - set(names)):
         raise ValueError(f"names: expected one for each label, got none for {missing}")
     if len(names) > len(COLOURS):

@@ -1,10 +1,21 @@
 """Numbers and points as text."""
 
+from enum import Enum
 from typing import Any
 
 import numpy as np
 
 NOTHING = 1e-5  # of the scale of a coordinate: what is left of 0 after rounding in float32
+
+
+def member_text(member: Enum) -> str:
+    """Return the name of an enumeration's member in plain words.
+
+    >>> import gdjax
+    >>> member_text(gdjax.Status.STEP_LIMIT)
+    'step limit'
+    """
+    return member.name.lower().replace("_", " ")
 
 
 def number_text(number: Any) -> str:

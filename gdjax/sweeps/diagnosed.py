@@ -26,6 +26,7 @@ from gdjax.lanewise import Atom, Program, Value, evaluate, is_small, read, trace
 from gdjax.sweeps.collect import together
 from gdjax.sweeps.lane_program import signature
 from gdjax.sweeps.lanes import Lane, Lanes
+from gdjax.sweeps.threads import with_settings
 from gdjax.sweeps.traced_lane import MOST_COMPILED_IN
 from gdjax.sweeps.turns import Outcome
 from gdjax.sweeps.watch import Watched, end_of
@@ -38,14 +39,19 @@ NUMBERS = 2**20  # of parameters in a call
 MOST_NUMBERS = 4000  # that a glance computes, each in a loop of its own
 
 
-def diagnosed(lanes: Lanes, outcome: Outcome, watched: Watched, workers: int) -> Diagnosis:
-    """Return the diagnosis of each lane, numpy arrays of the sweep's shape."""
+def diagnosed(
+    lanes: Lanes, shared: tuple, outcome: Outcome, watched: Watched, workers: int
+) -> Diagnosis:
+    """Return the diagnosis of each lane, numpy arrays of the sweep's shape.
+
+    `shared` are the sources and the key of the lanes, on the device that looks at them.
+    """
     rank, count = len(lanes.shape), lanes.count
 
     def in_line(tree: PyTree) -> PyTree:
         return jax.tree.map(lambda leaf: leaf.reshape(count, *leaf.shape[rank:]), tree)
 
-    work = _Work(lanes, in_line(end_of(outcome, watched.seen)), workers)
+    work = _Work(lanes.count, shared, in_line(end_of(outcome, watched.seen)), workers)
     settled, minimum = in_line(watched.glance) or work.glances(_glances(lanes.lane, lanes.shape))
     left = np.flatnonzero(np.broadcast_to(~settled, (count,)))
     diagnosis = jax.tree.map(
@@ -154,10 +160,9 @@ def _compiled_glance(program: Program, structure: Any) -> CompiledGlance:
 class _Work:
     """The ends of all lanes, and the threads that look at them."""
 
-    def __init__(self, lanes: Lanes, ends: End, workers: int) -> None:
-        self.ends, self.count, self.workers = ends, lanes.count, workers
-        self.shared = jax.device_put((lanes.sources, lanes.key))
-        self.room = self._power_of_two(NUMBERS // (size(ends.params) // lanes.count))
+    def __init__(self, count: int, shared: tuple, ends: End, workers: int) -> None:
+        self.ends, self.count, self.shared, self.workers = ends, count, shared, workers
+        self.room = self._power_of_two(NUMBERS // (size(ends.params) // count))
 
     def glances(self, look: Glances) -> tuple[np.ndarray, Minimum]:
         """Return a glance at all lanes; what is the same for all is one number."""
@@ -202,17 +207,10 @@ class _Work:
         return 1 << max(most.bit_length() - 1, 0)
 
     def _in_threads(self, part: Callable[[int], None], firsts: range) -> None:
-        x64 = jax.config.jax_enable_x64
-
-        def apart(first: int) -> None:
-            # Threads have settings of their own, and numpy arrays become jax arrays by them.
-            with jax.enable_x64(x64):
-                part(first)
-
         workers = min(self.workers, len(firsts))
         if workers == 1:
             for first in firsts:
                 part(first)
             return
         with ThreadPoolExecutor(workers) as threads:
-            list(threads.map(apart, firsts))
+            list(threads.map(with_settings(part), firsts))

@@ -18,6 +18,7 @@ from gdjax.sweeps.lane_program import BlockProgram, LaneProgram
 from gdjax.sweeps.patience import Patience
 from gdjax.sweeps.pool import Living, Pool
 from gdjax.sweeps.progress import Bar
+from gdjax.sweeps.threads import with_settings
 from gdjax.sweeps.turns import is_running, is_undecided
 from gdjax.trees import PyTree
 
@@ -151,7 +152,6 @@ def run_lanes(sweep: Sweep, devices: list[Any], workers: int, bar: Bar) -> Work:
     """Run all lanes, `workers` blocks at a time on each device, and collect their outcomes."""
     slots = [Slot(sweep, device) for device in devices] * workers
     schedule = Schedule(sweep, len(slots), bar)
-    x64 = jax.config.jax_enable_x64
 
     def work(slot: Slot) -> None:
         try:
@@ -161,14 +161,9 @@ def run_lanes(sweep: Sweep, devices: list[Any], workers: int, bar: Bar) -> Work:
             schedule.stop()
             raise
 
-    def work_apart(slot: Slot) -> None:
-        # Threads have settings of their own, and numpy arrays become jax arrays by them.
-        with jax.enable_x64(x64):
-            work(slot)
-
     others = slots[1:] if sweep.blocks.blocks > 1 else []
     with ThreadPoolExecutor(len(slots)) as threads:  # which are started when they are needed
-        futures = [threads.submit(work_apart, slot) for slot in others]
+        futures = [threads.submit(with_settings(work), slot) for slot in others]
         work(slots[0])
     for future in futures:
         future.result()

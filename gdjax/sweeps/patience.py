@@ -1,7 +1,5 @@
 """How long a tile bears its dead."""
 
-import numpy as np
-
 from gdjax.sweeps.block import Rounds
 from gdjax.sweeps.turns import MOST_TURNS
 
@@ -38,4 +36,4 @@ class Patience:
         """
         grace = ENDLESS if endless else CALLING / self.turn if one_more else 0
         patience = min(max(REPACKING / self.turn, LEAST), MOST)
-        return Rounds(np.int32(self.turns), np.int32(min(grace, ENDLESS)), np.int32(patience))
+        return Rounds(self.turns, int(min(grace, ENDLESS)), int(patience))

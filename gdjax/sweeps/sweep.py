@@ -140,7 +140,7 @@ def sweep(
     if isinstance(collector, Reduced):
         return collector.finished()
     outcome, seen = collector.tree
-    diagnosis = diagnosed(lanes, outcome, seen, at_once) if diagnose else None
+    diagnosis = diagnosed(lanes, (sources, own_key), outcome, seen, at_once) if diagnose else None
     return Runs(**outcome._asdict(), work=work, lanes=lanes, diagnosis=diagnosis)
 
 

@@ -10,8 +10,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from gdjax.transforms.vectors import inner, needed, real_dtype, scaled
-from gdjax.trees import PyTree
+from gdjax.transforms.vectors import needed, scaled
+from gdjax.trees import PyTree, inner, real_dtype
 
 
 class AdaptiveRestartState(NamedTuple):

@@ -11,8 +11,8 @@ import jax.numpy as jnp
 import optax
 
 from gdjax import checks
-from gdjax.transforms.vectors import copied, difference, inner, needed, polar, real_dtype, scaled
-from gdjax.trees import PyTree
+from gdjax.transforms.vectors import copied, difference, needed, polar, scaled
+from gdjax.trees import PyTree, inner, real_dtype
 
 
 class BarzilaiBorweinState(NamedTuple):

@@ -11,7 +11,8 @@ import optax
 
 from gdjax import checks
 from gdjax.losses import hessian_product
-from gdjax.transforms.vectors import inner, needed, polar, scaled
+from gdjax.transforms.vectors import needed, polar, scaled
+from gdjax.trees import inner
 
 
 def exact_line_search(fallback: Any = 1.0) -> optax.GradientTransformationExtraArgs:

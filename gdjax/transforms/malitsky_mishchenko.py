@@ -10,8 +10,8 @@ import jax.numpy as jnp
 import optax
 
 from gdjax import checks
-from gdjax.transforms.vectors import copied, difference, needed, polar, real_dtype, scaled
-from gdjax.trees import PyTree
+from gdjax.transforms.vectors import copied, difference, needed, polar, scaled
+from gdjax.trees import PyTree, real_dtype
 
 
 class MalitskyMishchenkoState(NamedTuple):

@@ -15,8 +15,8 @@ import optax
 from gdjax import checks
 from gdjax.losses import hessian_product
 from gdjax.transforms.top_curvature import top_curvature
-from gdjax.transforms.vectors import copied, needed, real_dtype, scaled
-from gdjax.trees import PyTree
+from gdjax.transforms.vectors import copied, needed, scaled
+from gdjax.trees import PyTree, real_dtype
 
 
 class StableLearningRateState(NamedTuple):

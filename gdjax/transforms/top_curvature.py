@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from gdjax.transforms.vectors import difference, inner, polar, scaled
-from gdjax.trees import PyTree
+from gdjax.transforms.vectors import difference, polar, scaled
+from gdjax.trees import PyTree, inner
 
 MOST_STEPS = 32  # each with a product; from a random vector about ten are enough, later one or two
 RELATIVE_ERROR = 0.05
