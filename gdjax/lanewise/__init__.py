@@ -15,3 +15,4 @@ from gdjax.lanewise.program import Program as Program
 from gdjax.lanewise.program import Value as Value
 from gdjax.lanewise.program import needed as needed
 from gdjax.lanewise.program import traced as traced
+from gdjax.lanewise.straight import straight as straight

@@ -221,8 +221,9 @@ def _slender_dot(
     factors = [_aligned(x, dims.x, labels, shape), _aligned(y, dims.y, labels, shape)]
     axes = tuple(labels.index(label) for label in dims.contracted)
     if axes:  # parts of the factors, so that their product need not be stored
-        factors = [_folded(lax.add, factors, axes[0])]
-    product = _reduced(lax.add, _product(factors), axes)
+        product = _reduced(lax.add, _folded(lax.add, factors, axes[0]), axes)
+    else:
+        product = _product(factors)
     kept = [label for label in labels if label not in dims.contracted]
     order = [kept.index(label) for label in dims.out]
     return [product.transpose(*order, len(order))]

@@ -72,7 +72,8 @@ class Program:
         return Program(self.inputs, needed(self.operations, self.outputs), self.outputs)
 
     @property
-    def _values(self) -> list[Value]:
+    def values(self) -> list[Value]:
+        """The inputs, and the outputs of the operations."""
         return [*self.inputs, *(v for operation in self.operations for v in operation.outputs)]
 
     @property
@@ -84,7 +85,7 @@ class Program:
     def opened(self, most_bytes: int) -> tuple["Program", list[Any]]:
         """Return the program with its larger constants as inputs, before the others, and these."""
         constants = {id(x): x for x in self.constants if getattr(x, "nbytes", 0) > most_bytes}
-        above = max(v.number for v in self._values) + 1
+        above = max(v.number for v in self.values) + 1
         number = {name: above + i for i, name in enumerate(constants)}
 
         def atom(a: Atom) -> Atom:
@@ -126,6 +127,10 @@ class Levels:
 
     of: Mapping[int, int]
     operations: tuple[tuple[Operation, ...], ...]
+
+    def at(self, level: int) -> set[int]:
+        """Return the numbers of the values of a level."""
+        return {number for number, own in self.of.items() if own == level}
 
     def needed_above(self, level: int, outputs: Sequence[Atom]) -> list[Value]:
         """Return the values of a level that higher ones or the outputs need, each once."""

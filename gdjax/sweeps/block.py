@@ -169,7 +169,7 @@ def run_block(
         state, turns, borne = turned(step, state, count, grace)
         code, kept = end(own, state)
         again = jnp.zeros((), bool)
-        if is_fresh and not traced.at_once:
+        if is_fresh and not (traced.at_once or traced.careful):
             state[0], again = code, is_undecided(code)
         useful = jnp.where(again, 0, updates(state[0]))
         if traced.at_once:

@@ -22,8 +22,6 @@ from gdjax.sweeps.threads import with_settings
 from gdjax.sweeps.turns import is_running, is_undecided
 from gdjax.trees import PyTree
 
-FEWEST_TILES = 8  # of lanes that wait, for which one worker more is worth its call
-
 
 class Work(NamedTuple):
     """What a sweep computed, in updates of one lane."""
@@ -44,6 +42,8 @@ class Sweep:
     options: dict[str, Any]  # of the compiler
     packing: Packings
     collector: Collector
+    careful: bool  # whether no lane that begins is left undecided
+    turn: float  # seconds that a turn of a lane takes, roughly
 
 
 class Slot:
@@ -101,7 +101,7 @@ class Schedule:
         """Take the sweep, how many work on it, and what shows how far they are."""
         self.sweep, self.workers, self.bar = sweep, workers, bar
         self.fresh, self.pool = sweep.blocks.each(), Pool(sweep.packing.state)
-        self.patience = Patience(sweep.layout.tile)
+        self.patience = Patience(sweep.layout.tile, sweep.turn)
         self.last: list[Waiting] = []
         self.under_way = 0
         self.work = Work(0, 0)
@@ -144,7 +144,7 @@ class Schedule:
             return self.pool.taken(room, room)
         block = next(self.fresh, None)
         if block is None and not self.last and not self.under_way:
-            self.last = _last(self.sweep, self.pool, self.workers)
+            self.last = _last(self.sweep, self.pool, self.workers, self.patience.worth)
         return self.last.pop() if block is None and self.last else block
 
 
@@ -178,10 +178,10 @@ def _tiles(sweep: Sweep, block: Boxes | Waiting) -> int:
     return len(block.lanes) * sweep.blocks.tiles_a_box
 
 
-def _last(sweep: Sweep, pool: Pool, workers: int) -> list[Waiting]:
-    """Return the lanes that are left, in a block for each worker that they are worth."""
+def _last(sweep: Sweep, pool: Pool, workers: int, worth: int) -> list[Waiting]:
+    """Return the lanes that are left, in a block for each worker that gets tiles worth a call."""
     tiles = -(-pool.count // sweep.layout.tile)
-    parts = max(1, min(workers, tiles // FEWEST_TILES))
+    parts = max(1, min(workers, tiles // worth))
     each = -(-tiles // parts) * sweep.layout.tile
     return [pool.taken(each, sweep.layout.lanes) for _ in range(-(-pool.count // max(each, 1)))]
 
@@ -213,7 +213,7 @@ def _collected(
         state = packing.state.taken(done.state, living)
     else:
         code = packing.left.leaves_of(done.state)[0]
-        living = _living(sweep, done, code, tiles, _is_open)
+        living = _living(sweep, done, code, tiles, is_running if sweep.careful else _is_open)
         count = int(block.lanes.sum())
         _collect_fresh(sweep, block, living, done)
         place, base = sweep.blocks.place(living, block), 0

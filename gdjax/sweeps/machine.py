@@ -10,6 +10,7 @@ import jax
 from gdjax import checks
 from gdjax.sweeps.block import Layout, Packings
 from gdjax.sweeps.boxes import slowest
+from gdjax.sweeps.patience import TURNS_A_LANE
 from gdjax.sweeps.traced_lane import TracedLane
 
 Device = Any  # jax.Device, which pyright does not take for a type
@@ -23,13 +24,12 @@ FEW_NUMBERS = 256 if CALLS_EACH_LOOP else 128
 LOOK = 4 if CALLS_EACH_LOOP else 2  # turns between two looks at whether any of them runs
 MANY_NUMBERS = 16
 ABREAST = 64 if CALLS_EACH_LOOP else 32  # of larger arrays with the lanes last
-CACHE_BYTES = 2**19  # that what a tile computes at once should fit into
+CACHE_BYTES = 2**20  # that what a tile computes at once should fit into
 TILE_BYTES = 2**24  # of its lanes, beyond which caches do not hold them
 VECTOR = 16  # lanes, of the widest vectors of CPUs
 WHOLE_RUNS = 64
 SECONDS_A_BLOCK = 4e-3  # or more, where there are enough lanes for all workers
 SECONDS_A_NUMBER = 2e-11  # that a turn computes, roughly
-TURNS_A_LANE = 20  # at least, mostly
 BLOCKS_A_WORKER = 3  # so that none waits long for the last one
 EVEN = 1.1  # of the lanes, the room that so many blocks may have
 
@@ -112,10 +112,15 @@ def compiler_options(traced: TracedLane, layout: Layout, device: Device) -> dict
     return options
 
 
+def seconds_a_turn(traced: TracedLane) -> float:
+    """Return what a turn of a lane takes, before any was timed."""
+    return SECONDS_A_NUMBER * traced.work
+
+
 def lanes_of_a_block(layout: Layout, traced: TracedLane, lanes: int, workers: int) -> int:
     """Return how many lanes a block gets: each worth its call, and as many for each worker."""
     tiles = -(-lanes // layout.tile)
-    worth = SECONDS_A_BLOCK / (TURNS_A_LANE * SECONDS_A_NUMBER * traced.work * layout.tile)
+    worth = SECONDS_A_BLOCK / (TURNS_A_LANE * seconds_a_turn(traced) * layout.tile)
     for blocks in range(BLOCKS_A_WORKER * workers, workers, -workers):
         each = -(-tiles // blocks)
         if worth <= each <= layout.tiles and each * blocks <= EVEN * tiles:
@@ -132,8 +137,8 @@ def _on_cpu(traced: TracedLane, packing: Packings, lanes: int) -> tuple[int, int
     few = ABREAST * _lane_bytes(packing) <= TILE_BYTES
     if traced.abreast and few:
         # Of two turns, the first writes where the second does not read: XLA copies nothing.
-        within = CACHE_BYTES // _largest(traced)
-        return min(ABREAST, max(within, VECTOR), lanes), -1, 2, 2, True
+        vectors = -(-CACHE_BYTES // (VECTOR * _largest(traced)))
+        return min(ABREAST, VECTOR * vectors, lanes), -1, 2, 2, True
     names = {operation.primitive.name for operation in traced.fresh.operations[2]}
     # Lanes of a tile wait for the slowest of their inner loops.
     if not few or ("while" in names and not CALLS_EACH_LOOP):

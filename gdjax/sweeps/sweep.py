@@ -26,6 +26,7 @@ from gdjax.sweeps.machine import (
     checked_devices,
     compiler_options,
     lanes_of_a_block,
+    seconds_a_turn,
     workers_of,
 )
 from gdjax.sweeps.progress import progress_bar
@@ -134,7 +135,18 @@ def sweep(
     each = lanes_of_a_block(layout, traced, lanes.count, at_once * len(on))
     cut = blocks(lanes.shape, layout.tile, each)
     options = compiler_options(traced, layout, on[0])
-    request = Sweep(program, sources, own_key, cut, layout, options, packing, collector)
+    request = Sweep(
+        program,
+        sources,
+        own_key,
+        cut,
+        layout,
+        options,
+        packing,
+        collector,
+        traced.careful,
+        seconds_a_turn(traced),
+    )
     with progress_bar(lanes.count, progress) as bar:
         work = run_lanes(request, on, at_once, bar)
     if isinstance(collector, Reduced):

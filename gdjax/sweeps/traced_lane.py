@@ -25,6 +25,7 @@ from gdjax.lanewise import (
     needed,
     read,
     split_leaf,
+    straight,
     suits,
     traced,
 )
@@ -36,6 +37,7 @@ from gdjax.trees import PyTree
 
 Keep = Callable[[Descent, Outcome], PyTree]
 MOST_COMPILED_IN = 1024  # bytes of a constant; a larger one is an argument of the program
+CARE = 64  # numbers that a turn computes for each parameter, beside which care costs little
 MOST_NUMBERS = 500  # beyond, XLA takes longer to compile them than they save
 SHARED, OWN, CHANGING = range(3)  # by all lanes; by one lane throughout; from turn to turn
 
@@ -95,7 +97,8 @@ class TracedLane(NamedTuple):
     """A lane as it begins, in the fewest operations, and as it goes on after it has waited.
 
     The first does not remember the point before, and leaves a lane undecided that comes to one
-    that is not finite: such a lane begins anew, as one that goes on.
+    that is not finite: such a lane begins anew, as one that goes on. Where that would cost more
+    than it saves, a lane is `careful` from the beginning.
     """
 
     constants: list[Any]  # arrays that the lane closes over, the first of the shared inputs
@@ -104,6 +107,7 @@ class TracedLane(NamedTuple):
     kept_shapes: PyTree
     params: int  # leaves
     at_once: bool  # whether the first turn runs a lane to its end
+    careful: bool  # whether a lane that begins remembers the point before
     work: int  # numbers that a turn computes, or adds up
 
     @property
@@ -172,10 +176,16 @@ def traced_lane(lane: Lane, keep: Keep, sources: PyTree, key: Any) -> TracedLane
     # Those that begin have all made no update before.
     shared = len(jax.tree.leaves((constants, sources, key)))
     fresh = _cut(program, shared + 1, changing, first, after, kept)
+    work = _work(fresh.operations[SHARED if has_histories else CHANGING])
+    moving = sum(prod(atom.aval.shape) for atom in first[1 : 1 + params])
+    is_careful = not has_histories and work > CARE * moving
+    if is_careful:
+        fresh = _cut(program, shared + 1, changing, first, after_careful, kept)
     waiting = _cut(program, shared, changing, first, after_careful, kept)
     waiting = waiting._replace(common=[False] * len(waiting.leaves), entrywise=fresh.entrywise)
-    work = _work(fresh.operations[SHARED if has_histories else CHANGING])
-    return TracedLane(constants, fresh, waiting, shapes[4][1], params, has_histories, work)
+    return TracedLane(
+        constants, fresh, waiting, shapes[4][1], params, has_histories, is_careful, work
+    )
 
 
 def _cut(
@@ -188,7 +198,8 @@ def _cut(
 ) -> LaneParts:
     """Return the parts of a program whose first `shared` inputs all lanes share."""
     own = len(program.inputs) - len(changing) - 1 - shared  # the count is marked as changing
-    levels = program.level([SHARED] * shared + [OWN] * own + [CHANGING] * (1 + len(changing)))
+    inputs = [SHARED] * shared + [OWN] * own + [CHANGING] * (1 + len(changing))
+    levels = straight(program, program.level(inputs).at(SHARED)).level(inputs)
     turning = levels.operations[CHANGING]
     count, *state = changing
     alive = _alive(turning, state, after, kept)
@@ -196,7 +207,7 @@ def _cut(
     state = [state[i] for i in alive]
     in_turn, in_end = (needed(turning, outputs) for outputs in (after, kept))
     common = _common(levels, in_turn, count, state, first, after)
-    same = {n for n, level in levels.of.items() if level == SHARED} | {count.number}
+    same = levels.at(SHARED) | {count.number}
     same |= {v.number for v, is_common in zip(state, common) if is_common}
     return LaneParts(
         (
@@ -225,7 +236,7 @@ def _common(
     after: list[Atom],
 ) -> list[bool]:
     """Return for each leaf of the state whether it is the same for all lanes that run."""
-    shared = {number for number, level in levels.of.items() if level == SHARED}
+    shared = levels.at(SHARED)
     common = [i > 0 and _within(atom, shared) for i, atom in enumerate(first)]  # no code is
     while True:
         same = shared | {count.number} | {v.number for v, c in zip(state, common) if c}

@@ -10,6 +10,7 @@ from gdjax.lanewise import (
     needed,
     read,
     split_leaf,
+    straight,
     suits,
     traced,
 )
@@ -188,3 +189,21 @@ def test_levels_are_those_of_the_inputs():
     assert names == [["mul"], ["add"], ["mul"]]
     assert len(levels.needed_above(1, program.outputs)) == 1
     assert needed(levels.operations[1], program.outputs) == ()
+
+
+@pytest.mark.parametrize(
+    "function",
+    [lambda x, w: x @ w, lambda x, w: x.T @ w, lambda x, w: w.T @ x, lambda x, w: w @ x.T],
+    ids=["x w", "x' w", "w' x", "w x'"],
+)
+def test_turning_what_lanes_share_changes_no_product(function):
+    x, w = X[:, :2], jnp.array([[0.5, 2.0], [-1.0, 3.0]])
+    program, _ = traced(function, x, w)
+    turned = straight(program, program.level([0, 1]).at(0))
+    products = [o for o in turned.operations if o.primitive.name == "dot_general"]
+    for product in products:
+        side = [program.inputs[1].number == a.number for a in product.inputs].index(False)
+        assert product.params["dimension_numbers"][0][side] == (1,)
+    given = {v.number: a for v, a in zip(turned.inputs, (x, w))}
+    found = evaluate(turned.operations, given, False)
+    np.testing.assert_allclose(read(turned.outputs[0], found), function(x, w), rtol=1e-6)

@@ -165,6 +165,30 @@ def test_diverging_lanes_with_a_memory_of_their_own_end_as_they_do_alone():
     np.testing.assert_allclose(runs.record["mean"], expected.record["mean"], rtol=1e-3)
 
 
+def test_lanes_whose_turns_take_long_do_not_begin_anew_when_they_diverge(monkeypatch):
+    x = np.random.default_rng(0).normal(size=(200, 8)).astype(np.float32)
+    bases, take = [], Pool.taken
+
+    def seen(pool, *args):
+        waiting = take(pool, *args)
+        bases.extend(waiting.base[: int(waiting.count)].tolist())
+        return waiting
+
+    def loss(w, x):
+        return jnp.mean((x @ w @ w.T) ** 4)
+
+    def lane(start):
+        return Descent(loss, jnp.eye(8), optax.sgd(start), args=(x,), stop=None, max_steps=40)
+
+    monkeypatch.setattr(Pool, "taken", seen)
+    runs = gdjax.sweep(lane, start=np.geomspace(1e-6, 1e2, 64))
+    assert 0 < np.mean(runs.status == Status.DIVERGED) < 1
+    assert 0 not in bases
+    expected = alone(lane, runs)
+    np.testing.assert_array_equal(runs.steps, expected.steps)
+    np.testing.assert_array_equal(runs.status, expected.status)
+
+
 def test_a_gradient_that_is_not_finite_ends_a_lane_that_its_optimizer_would_go_on_with():
     def loss(w):  # its slope at 0 is infinite, and the loss is not
         return jnp.sqrt(jnp.abs(w)) + w
@@ -247,7 +271,7 @@ def test_an_error_in_one_worker_ends_the_sweep(workers, monkeypatch):
 
 def test_tiles_bear_their_dead_longer_where_a_call_more_would_be_due(monkeypatch):
     monkeypatch.setattr(patience, "CALLING", 1e-3)
-    rounds = Patience(tile=128).rounds
+    rounds = Patience(tile=128, turn=1e-9).rounds
     due, not_due = (rounds(one_more, endless=False) for one_more in (False, True))
     assert due.grace == 0
     assert not_due.grace > 0
@@ -255,7 +279,7 @@ def test_tiles_bear_their_dead_longer_where_a_call_more_would_be_due(monkeypatch
 
 
 def test_patience_keeps_the_shortest_turn_it_saw():
-    learning = Patience(tile=128)
+    learning = Patience(tile=128, turn=1e-9)
     for seconds in (0.2, 0.1, 0.4):
         learning.learn(seconds, executed=10**6)
     assert learning.turn == pytest.approx(1e-7)
