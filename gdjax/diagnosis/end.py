@@ -63,3 +63,8 @@ def remembers(opt_state: Any) -> bool:
 def is_noisy(batches: Batches | None) -> bool:
     """Return whether a step sees a part of the examples."""
     return batches is not None and batches.size < batches.examples
+
+
+def asks_for_gradient(d: Descent) -> bool:
+    """Return whether a run stops by a tolerance of its gradient."""
+    return d.stop is not None and d.stop.gradient_tolerance(d.params) is not None

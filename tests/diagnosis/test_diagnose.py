@@ -107,18 +107,42 @@ def test_catapult_spikes():
 
 def test_exact_line_search_zigzags_where_curvatures_differ():
     curvatures = jnp.array([1.0, 10.0])
-
-    def update(grad, state, params=None):
-        rate = grad @ grad / (grad @ (curvatures * grad))
-        return -rate * grad, state
-
-    optimizer = optax.GradientTransformation(lambda params: optax.EmptyState(), update)
-    start = jnp.array([10.0, 1.0])
-    found = diagnosed(Descent(lambda w: w @ (curvatures * w) / 2, start, optimizer))
+    # Along the zigzag the gradients go (1, ±1) and shrink by 9/11: Boyd and Vandenberghe, 9.3.
+    found = diagnosed(
+        Descent(
+            lambda w: w @ (curvatures * w) / 2,
+            jnp.array([10.0, 1.0]),
+            gdjax.transforms.exact_line_search(),
+            stop=gdjax.stop.gradient_below(0.2),
+        )
+    )
     assert found.verdict == Verdict.MINIMUM
     assert found.ill_conditioned
     np.testing.assert_allclose(found.condition, 10, rtol=1e-3)
     np.testing.assert_allclose(found.alignment, 0, atol=1e-3)
+    np.testing.assert_allclose(found.grad_norm, 10 * (9 / 11) ** 20, rtol=1e-4)
+
+
+def test_sigmoid_neuron_is_on_a_plateau_first_and_slow_after_300_steps():
+    def neuron(w):
+        return jax.nn.sigmoid(jnp.sum(w)) ** 2 / 2
+
+    @jax.jit
+    def after(steps):
+        optimizer = optax.sgd(0.15)
+        return diagnosed(Descent(neuron, jnp.full(2, 2.0), optimizer, max_steps=steps))
+
+    first, last = after(0), after(300)  # of which Nielsen gives the outputs
+    assert first.verdict == Verdict.PLATEAU
+    assert first.grad_norm == pytest.approx(0.9820**2 * 0.0180, rel=2e-3)
+    assert last.verdict == Verdict.SLOW
+    assert last.grad_norm == pytest.approx(0.2028**2 * 0.7972, rel=2e-3)
+
+
+@pytest.mark.parametrize("stop", [None, gdjax.stop.step_below(1e-3)], ids=["none", "step"])
+def test_rate_that_moves_nothing_is_at_no_minimum(stop):
+    stuck = Descent(lambda w: w**2, 1.0, optax.sgd(0.0), stop=stop, max_steps=10)
+    assert diagnosed(stuck).verdict == Verdict.SLOW
 
 
 @pytest.mark.long
@@ -193,6 +217,14 @@ def test_diagnosis_leaves_the_runs_as_they_are(runs):
     assert plain.record is runs.record is None
 
 
+def test_stored_runs_are_diagnosed_as_those_in_memory(runs, tmp_path):
+    start = gdjax.grid(x=(-5, 5, 6), y=(-5, 5, 5))
+    rates = [1e-4, 0.01, 0.02, 0.05]
+    stored = gdjax.sweep(lane, start=start, rate=rates, diagnose=True, store=tmp_path)
+    assert isinstance(stored.loss, np.memmap)
+    jax.tree.map(np.testing.assert_array_equal, stored.diagnosis, runs.diagnosis)
+
+
 def test_second_sweep_compiles_nothing(runs, no_compilation):
     start = gdjax.grid(x=(-5, 5, 6), y=(-5, 5, 5))
     with no_compilation():
@@ -232,6 +264,13 @@ def test_bad_input_is_named():
         gdjax.diagnose(himmelblau, gdjax.run(d))
     with pytest.raises(TypeError, match=r"^result: "):
         gdjax.diagnose(d, 3.0)
+    other = Descent(lambda w: w**2, 1.0, optax.adam(0.1))
+    with pytest.raises(TypeError, match=r"^result.state.opt_state: "):
+        gdjax.diagnose(other, gdjax.run(d))
+    with pytest.raises(TypeError, match=r"^result.params: "):
+        gdjax.diagnose(Descent(lambda w: w @ w, jnp.ones(2), optax.sgd(0.1)), gdjax.run(d))
+    with pytest.raises(TypeError, match=r"^diagnose: "):
+        gdjax.sweep(lambda start: d, start=[1.0], diagnose="yes")
     reduce = gdjax.reduce.total(lambda outcome: outcome.steps)
     with pytest.raises(ValueError, match=r"^diagnose: "):
         gdjax.sweep(lambda start: d, start=[1.0], reduce=reduce, diagnose=True)
