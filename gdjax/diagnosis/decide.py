@@ -16,7 +16,7 @@ from gdjax.diagnosis.probes import downhill
 from gdjax.diagnosis.stability import spectral_radius
 from gdjax.diagnosis.start import Start
 from gdjax.diagnosis.surface import norm, surface
-from gdjax.diagnosis.trend import Trend, trend
+from gdjax.diagnosis.trend import Trend, highest_later, trend
 from gdjax.diagnosis.verdict import Diagnosis, Verdict
 from gdjax.trees import real_vector, strongly_typed
 
@@ -73,6 +73,8 @@ def look_ahead(d: Descent, end: End, start: Start, found: Found) -> Dynamics:
     noise_floor = jnp.zeros((), bool)
     if is_noisy(d.batches):
         noise_floor = batch_noise(d, end, gradient) >= norm(gradient)
+        # Losses of batches scatter, but not up to here once it has come down.
+        seen = seen._replace(falls=seen.falls | ~noise_floor & (p.loss > highest_later(ahead)))
     radius, unstable = spectral_radius(d_on, _centres(d, end, ahead, seen))
     later = downhill(at, x, gradient, p.noise.loss, start.scale)
     return Dynamics(
@@ -147,7 +149,7 @@ def decided(d: Descent, end: End, start: Start, found: Found, on: Dynamics | Non
         & ill_conditioned(p.condition, alignment),
         unstable=no if on is None else on.unstable & ~_is_any(verdict, LEFT),
         spiked=descends & spiked(end, start, p.loss, p.noise.loss),
-        noise_floor=no if on is None else on.noise_floor & limited & ~on.trend.falls,
+        noise_floor=no if on is None else on.noise_floor & (limited | never) & ~on.trend.falls,
         precision_floor=no if on is None else at_floor | (limited & on.ahead.resting & on.moves),
     )
 
