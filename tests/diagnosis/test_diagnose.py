@@ -33,7 +33,7 @@ def test_periods_double_on_the_way_to_chaos(x64):
     np.testing.assert_allclose(found.spectral_radius[1:7], rates[1:7] - 1, rtol=1e-3)
 
 
-@pytest.mark.parametrize("power", [4, 6])
+@pytest.mark.parametrize("power", [pytest.param(4, marks=pytest.mark.long), 6])
 def test_a_single_parameter_can_be_at_a_degenerate_minimum(power):
     found = diagnosed(Descent(lambda w: w**power, 1.0, optax.sgd(0.1)))
     assert found.verdict == Verdict.VALLEY
