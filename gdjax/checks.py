@@ -29,6 +29,14 @@ def finite_scalar(name: str, value: Any) -> Any:
     return float(value) if isinstance(value, (int, float)) else value  # one type, one program
 
 
+def real_array(name: str, value: Any) -> jax.Array:
+    """Return `value` as an array if it is one of real numbers, else raise naming the argument."""
+    kind = dtype(value)
+    if not (jnp.issubdtype(kind, jnp.integer) or jnp.issubdtype(kind, jnp.floating)):
+        raise TypeError(f"{name}: expected real numbers, got {value!r}")
+    return jnp.asarray(value)
+
+
 def tolerance(name: str, value: Any) -> Any:
     """Return `value` if it is None or a finite scalar of at least 0, else raise naming it."""
     return None if value is None else at_least_zero(name, value)

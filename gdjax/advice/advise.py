@@ -98,6 +98,7 @@ class Advice(NamedTuple):
         >>> print(gdjax.advise(lambda w: w**2, 1.0, "gd").contraction(0.25))
         0.5
         """
+        learning_rate = checks.real_array("learning_rate", learning_rate)
         dynamics = _dynamics(self.family, self.momentum)
         ends = self.curvature_min, self.curvature_max
         return _slowest(dynamics, learning_rate, *ends, jnp.isfinite(self.condition))
@@ -118,7 +119,7 @@ class Advice(NamedTuple):
         >>> print(gdjax.advise(lambda w: w**2, 1.0, "gd").steps(0.05, 1000.0))
         66.0
         """
-        contraction = self.contraction(learning_rate)
+        contraction, factor = self.contraction(learning_rate), checks.real_array("factor", factor)
         needed = jnp.log(factor) / -jnp.log(jnp.minimum(contraction, 1))
         return jnp.where(contraction < 1, jnp.maximum(jnp.ceil(needed), 1), jnp.inf)
 
@@ -139,7 +140,7 @@ class Advice(NamedTuple):
         >>> [gdjax.RateVerdict(int(advice.verdict(rate))).name for rate in (1e-3, 0.1, 1.1)]
         ['TOO_SMALL', 'FINE', 'TOO_LARGE']
         """
-        rate = jnp.asarray(learning_rate)
+        rate = checks.real_array("learning_rate", learning_rate)
         speed, best = 1 - self.contraction(rate), 1 - self.best_contraction
         bowl = jnp.isfinite(self.condition)
         slow = jnp.where(bowl, speed * MUCH_SLOWER < best, rate * MUCH_SLOWER < self.best_rate)

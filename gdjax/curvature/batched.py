@@ -21,8 +21,13 @@ class _InBatches:
     size: int
 
     def __call__(self, params: PyTree, *args: Any) -> jax.Array:
+        if not args or not (leaves := jax.tree.leaves(args[-1])):
+            raise TypeError("data: expected arrays [examples, ...] as the last argument, got none")
         *others, data = args
-        examples = len(jax.tree.leaves(data)[0])
+        lengths = {jnp.shape(leaf)[:1] for leaf in leaves}
+        if len(lengths) > 1 or not all(map(sum, lengths)):
+            raise ValueError(f"data: expected arrays of as many examples each, got {lengths}")
+        examples = len(leaves[0])
         most = min(self.size, examples)
         whole, rest = divmod(examples, most)
 

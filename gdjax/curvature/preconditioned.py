@@ -64,7 +64,7 @@ def preconditioned_sharpness(
 
     Raises:
       TypeError: the state has no such moments, or not of these parameters; see also `extremes`.
-      ValueError: there are no parameters, or max_steps is below 1.
+      ValueError: there are no parameters, a hyperparameter is below 0, or max_steps below 1.
 
     References:
       Cohen et al., Adaptive gradient methods at the edge of stability, arXiv:2207.14484, 2022.
@@ -80,14 +80,16 @@ def preconditioned_sharpness(
     key = checks.typed_key("key", jax.random.key(0) if key is None else key)
     given = {"b1": b1, "b2": b2, "decay": decay, "eps": eps, "eps_root": eps_root}
     given = {
-        name: checks.finite_scalar(name, value)
+        name: checks.at_least_zero(name, value)
         for name, value in given.items()
         if value is not None
     }
+    if not isinstance(eps_in_sqrt, bool):
+        raise TypeError(f"eps_in_sqrt: expected a bool, got {eps_in_sqrt!r}")
+    if not all(hasattr(leaf, "dtype") for leaf in jax.tree.leaves(opt_state)):
+        raise TypeError(f"opt_state: expected the state of an optimizer, got {opt_state!r}")
     steps = steps_for(real_size(params), max_steps)
-    _, high = preconditioned_ends(
-        loss, params, opt_state, args, key, given, bool(eps_in_sqrt), steps
-    )
+    _, high = preconditioned_ends(loss, params, opt_state, args, key, given, eps_in_sqrt, steps)
     return high
 
 

@@ -37,6 +37,7 @@ class SpectralDensity(NamedTuple):
         >>> print(points.mean(jnp.square).value)
         5.0
         """
+        checks.function("function", function)
         return _mean(jnp.sum(self.weights * function(self.nodes), axis=1))
 
     def density(self, at: Any, width: Any) -> Estimate:
@@ -54,11 +55,14 @@ class SpectralDensity(NamedTuple):
         >>> print(f"{points.density([0.0], 1.0).value[0]:.4f}")
         0.3989
         """
+        at, width = checks.real_array("at", at), checks.positive_scalar("width", width)
+        if at.ndim != 1:
+            raise TypeError(f"at: expected an array [points], got shape {at.shape}")
 
         def at_one(at: jax.Array) -> Estimate:
             return self.mean(lambda nodes: jax.scipy.stats.norm.pdf(at, nodes, width))
 
-        return lax.map(at_one, jnp.asarray(at, self.nodes.dtype), batch_size=64)
+        return lax.map(at_one, at.astype(self.nodes.dtype), batch_size=64)
 
 
 def spectral_density(

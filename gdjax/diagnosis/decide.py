@@ -8,15 +8,15 @@ import jax.numpy as jnp
 from gdjax.curvature.extremes import LARGEST_HESSIAN
 from gdjax.descent import Descent, State, Status
 from gdjax.diagnosis.ahead import Ahead, go_on
-from gdjax.diagnosis.end import End, is_noisy, next_update, plain, state_at
+from gdjax.diagnosis.end import End, asks_for_gradient, is_noisy, next_update, plain, state_at
 from gdjax.diagnosis.flags import ill_conditioned, spiked
 from gdjax.diagnosis.noise import batch_noise
-from gdjax.diagnosis.point import NOISY, NONE, Point, critical_point
+from gdjax.diagnosis.point import NOISY, NONE, REMAINING, Point, critical_point
 from gdjax.diagnosis.probes import downhill
 from gdjax.diagnosis.stability import spectral_radius
 from gdjax.diagnosis.start import Start
 from gdjax.diagnosis.surface import norm, surface
-from gdjax.diagnosis.trend import Trend, trend
+from gdjax.diagnosis.trend import Trend, highest_later, trend
 from gdjax.diagnosis.verdict import Diagnosis, Verdict
 from gdjax.trees import real_vector, strongly_typed
 
@@ -48,9 +48,9 @@ class Dynamics(NamedTuple):
     unstable: jax.Array
 
 
-def is_settled(d: Descent, end: End, found: Found) -> jax.Array:
+def is_settled(d: Descent, end: End, start: Start, found: Found) -> jax.Array:
     """Return whether the point alone decides."""
-    return _is_reached(d, end, found) & (found.holds | _is_any(found.point.kind, LEFT))
+    return _is_reached(d, end, start, found) & (found.holds | _is_any(found.point.kind, LEFT))
 
 
 def tolerance(d: Descent, start: Start) -> jax.Array:
@@ -73,6 +73,8 @@ def look_ahead(d: Descent, end: End, start: Start, found: Found) -> Dynamics:
     noise_floor = jnp.zeros((), bool)
     if is_noisy(d.batches):
         noise_floor = batch_noise(d, end, gradient) >= norm(gradient)
+        # Losses of batches scatter, but not up to here once it has come down.
+        seen = seen._replace(falls=seen.falls | ~noise_floor & (p.loss > highest_later(ahead)))
     radius, unstable = spectral_radius(d_on, _centres(d, end, ahead, seen))
     later = downhill(at, x, gradient, p.noise.loss, start.scale)
     return Dynamics(
@@ -147,7 +149,7 @@ def decided(d: Descent, end: End, start: Start, found: Found, on: Dynamics | Non
         & ill_conditioned(p.condition, alignment),
         unstable=no if on is None else on.unstable & ~_is_any(verdict, LEFT),
         spiked=descends & spiked(end, start, p.loss, p.noise.loss),
-        noise_floor=no if on is None else on.noise_floor & limited & ~on.trend.falls,
+        noise_floor=no if on is None else on.noise_floor & (limited | never) & ~on.trend.falls,
         precision_floor=no if on is None else at_floor | (limited & on.ahead.resting & on.moves),
     )
 
@@ -162,17 +164,20 @@ def _verdict(d: Descent, end: End, start: Start, found: Found, on: Dynamics) -> 
     calm = t.falls | a.resting | a.falls
     cases = [
         (end.status == Status.DIVERGED, Verdict.DIVERGED),
-        (_is_reached(d, end, found) & (~leaves | _is_any(p.kind, LEFT)), p.kind),
+        (_is_reached(d, end, start, found) & (~leaves | _is_any(p.kind, LEFT)), p.kind),
         (critical & p.at_noise, p.kind),
         (critical & p.close & (p.grad_norm <= tol) & ~leaves, p.kind),
         (_is_any(p.kind, LEFT) & near, p.kind),
         (
-            converged & _asks_for_gradient(d) & _is_below(found) & ~(critical & p.close),
+            converged & asks_for_gradient(d) & _is_below(found) & ~(critical & p.close),
             Verdict.PLATEAU,
         ),
         (on.leaves, Verdict.DIVERGED),
         (a.closed, Verdict.OSCILLATING),
-        (a.resting & critical & p.close & _is_near(a.state.loss, p), p.kind),
+        (
+            a.resting & critical & _has_descended(start, p) & _is_near(a.state.loss, p),
+            p.kind,
+        ),
         (calm & on.lifts, Verdict.PLATEAU),
         (calm, Verdict.SLOW),
     ]
@@ -181,10 +186,11 @@ def _verdict(d: Descent, end: End, start: Start, found: Found, on: Dynamics) -> 
     return jnp.select(conditions, verdicts, jnp.asarray(Verdict.BOUNDED, jnp.int32))
 
 
-def _is_reached(d: Descent, end: End, found: Found) -> jax.Array:
+def _is_reached(d: Descent, end: End, start: Start, found: Found) -> jax.Array:
     """Return whether the run stopped at a critical point, and not by the chance of a batch."""
     p = found.point
-    stopped = (end.status == Status.CONVERGED) & (p.kind != NONE) & p.close
+    close = p.close if asks_for_gradient(d) else p.close & _has_descended(start, p)
+    stopped = (end.status == Status.CONVERGED) & (p.kind != NONE) & close
     return stopped & _is_below(found) if is_noisy(d.batches) else stopped
 
 
@@ -193,8 +199,9 @@ def _is_near(loss: jax.Array, p: Point) -> jax.Array:
     return jnp.abs(p.loss - loss) <= 2 * jnp.abs(p.remaining) + NOISY * p.noise.loss
 
 
-def _asks_for_gradient(d: Descent) -> bool:
-    return d.stop is not None and d.stop.gradient_tolerance(d.params) is not None
+def _has_descended(start: Start, p: Point) -> jax.Array:
+    """Return whether hardly any of the descent remains, as no tolerance of the gradient tells."""
+    return jnp.abs(p.remaining) <= REMAINING * jnp.abs(start.loss - p.loss) + p.noise.loss
 
 
 def _is_below(found: Found) -> jax.Array:

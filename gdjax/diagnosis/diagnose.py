@@ -14,6 +14,7 @@ from gdjax.descent import Descent, Result
 from gdjax.descent.description import canonical, with_traced_budget
 from gdjax.descent.programs import compiled
 from gdjax.descent.running import execute
+from gdjax.descent.stepping import require_same_types
 from gdjax.diagnosis.decide import Found, decided, is_settled, look_ahead, tolerance
 from gdjax.diagnosis.end import End
 from gdjax.diagnosis.glance import Glance, Minimum, glance, of_minimum
@@ -23,6 +24,7 @@ from gdjax.diagnosis.point import point
 from gdjax.diagnosis.start import Start, start_of
 from gdjax.diagnosis.surface import surface
 from gdjax.diagnosis.verdict import Array, Diagnosis
+from gdjax.trees import strongly_typed
 
 
 def diagnose(d: Descent, result: Result) -> Diagnosis:
@@ -54,7 +56,7 @@ def diagnose(d: Descent, result: Result) -> Diagnosis:
       The diagnosis; `str` of it is a short paragraph.
 
     Raises:
-      TypeError: `d` is no descent, or `result` no result.
+      TypeError: `d` is no descent, or `result` not one of it.
 
     References:
       Benettin et al., Lyapunov characteristic exponents for smooth dynamical systems, Meccanica
@@ -69,6 +71,9 @@ def diagnose(d: Descent, result: Result) -> Diagnosis:
     d = canonical(d)
     if not isinstance(result, Result):
         raise TypeError(f"result: expected what gdjax.run returns, got {result!r}")
+    require_same_types("result.params", result.params, d.params)
+    opt_state = jax.eval_shape(lambda: strongly_typed(d.optimizer.init(d.params)))
+    require_same_types("result.state.opt_state", result.state.opt_state, opt_state)
     return compiled(_diagnosis, with_traced_budget(d), result)
 
 
@@ -93,7 +98,7 @@ def diagnosis_at(d: Descent, end: End) -> Diagnosis:
 def _closer(d: Descent, end: End, start: Start, seen: Glance | None) -> Diagnosis:
     found = _look(d, end, start, seen)
     return lax.cond(
-        is_settled(d, end, found),
+        is_settled(d, end, start, found),
         lambda: decided(d, end, start, found, None),
         lambda: decided(d, end, start, found, look_ahead(d, end, start, found)),
     )
@@ -123,7 +128,7 @@ def looked_closer(d: Descent, end: End) -> Look:
     """Return what the point where a run ended settles."""
     start = start_of(d, end)
     found = _look(d, end, start, None)
-    return Look(is_settled(d, end, found), decided(d, end, start, found, None))
+    return Look(is_settled(d, end, start, found), decided(d, end, start, found, None))
 
 
 def on_the_way(d: Descent, end: End) -> Look:

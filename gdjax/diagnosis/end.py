@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from gdjax.batches import Batches
+from gdjax.batches import Batches, Order
 from gdjax.descent import Descent, State
 from gdjax.descent.stepping import arguments, extra_args
 from gdjax.losses import value_and_ascent
@@ -61,5 +61,12 @@ def remembers(opt_state: Any) -> bool:
 
 
 def is_noisy(batches: Batches | None) -> bool:
-    """Return whether a step sees a part of the examples."""
-    return batches is not None and batches.size < batches.examples
+    """Return whether a step may see other examples than all, each once."""
+    if batches is None:
+        return False
+    return batches.size < batches.examples or batches.order is Order.REPLACED
+
+
+def asks_for_gradient(d: Descent) -> bool:
+    """Return whether a run stops by a tolerance of its gradient."""
+    return d.stop is not None and d.stop.gradient_tolerance(d.params) is not None

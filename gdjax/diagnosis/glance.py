@@ -8,7 +8,7 @@ import numpy as np
 
 from gdjax.curvature.lanczos import times
 from gdjax.descent import Descent, Status
-from gdjax.diagnosis.end import End, is_noisy
+from gdjax.diagnosis.end import End, asks_for_gradient, is_noisy
 from gdjax.diagnosis.flags import ill_conditioned, spiked
 from gdjax.diagnosis.hold import hold
 from gdjax.diagnosis.point import EVEN, NOISY, REMAINING
@@ -57,7 +57,9 @@ def glance(d: Descent, end: End, start: Start) -> Glance:
     keeps = jnp.sum(product * m.axes[:, 0]) >= HELD * m.curvatures[0]
     remaining = jnp.sum(m.slopes * along) / 2
     even = EVEN * steepness * (steepness / jnp.where(largest > 0, 2 * largest, 1))
-    few = jnp.maximum(even, REMAINING * jnp.abs(start.loss - m.loss))
+    few = REMAINING * jnp.abs(start.loss - m.loss)
+    if asks_for_gradient(d):  # and so it is small here
+        few = jnp.maximum(even, few)
     arrived = (end.status == Status.CONVERGED) & curved & reached & keeps & (remaining <= few)
     if is_noisy(d.batches):
         arrived = jnp.zeros((), bool)

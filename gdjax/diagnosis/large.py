@@ -9,12 +9,23 @@ from jax.scipy.sparse.linalg import cg
 
 from gdjax.curvature.extremes import both_ends, steps_for
 from gdjax.curvature.lanczos import Product
-from gdjax.diagnosis.point import EVEN, NOISY, NONE, REMAINING, Point, kind_of
+from gdjax.diagnosis.point import (
+    ARRIVED,
+    EVEN,
+    FARTHEST,
+    MOST_STEPS,
+    NOISY,
+    NONE,
+    REMAINING,
+    Point,
+    kind_of,
+)
 from gdjax.diagnosis.probes import NOTHING_SEEN, Probes, probed
 from gdjax.diagnosis.surface import Surface, flatness, noise, norm
 
 REDUCED = 0.1  # of the gradient, what a step of Newton's method leaves of it at most
-MOST_PRODUCTS = 100  # with the Hessian, for that step
+LINEAR = 0.4  # of a step, what the next one is at a degenerate point: half of it, or more
+MOST_PRODUCTS = 100  # with the Hessian, for such a step
 
 
 def large_point(
@@ -22,44 +33,40 @@ def large_point(
 ) -> tuple[Point, jax.Array]:
     """Return the same as `point`, and what may remain there; indices are lower bounds."""
     loss, gradient = jax.value_and_grad(at.loss)(x)
-    _, product = jax.linearize(jax.grad(at.loss), x)
     here = _ends(at, x)
-    step = lax.cond(
-        here.down & here.up,
-        lambda: _of_squares(product, gradient),
-        lambda: _of_hessian(product, gradient),
-    )
-    step = jnp.where(jnp.all(jnp.isfinite(step)), step, 0)
-    roundings = noise(at, jnp.stack([x, x + step]))
+    path = _newton(at, x, here)
+    roundings = noise(at, jnp.stack([x, path.x]))
     rounding = jax.tree.map(lambda leaf: leaf[0], roundings)
-    there, left = jax.value_and_grad(at.loss)(x + step)
     at_noise = norm(gradient) <= NOISY * rounding.gradient
-    reached = norm(left) <= jnp.maximum(REDUCED * norm(gradient), NOISY * roundings.gradient[1])
+    reached = path.arrived | (norm(path.gradient) <= NOISY * roundings.gradient[1])
     arrived = at_noise | reached
     # Off a valley's floor, its curvature along the valley does not vanish.
-    least, largest, vector, flat, up, down = jax.tree.map(
-        lambda a, b: jnp.where(reached, a, b), _ends(at, x + step), here
-    )
-    widest = jnp.maximum(jnp.abs(least), jnp.abs(largest))
+    ends = jax.tree.map(lambda a, b: jnp.where(reached, a, b), _ends(at, path.x), here)
+    flat = ends.flat | path.degenerate
+    widest = jnp.maximum(jnp.abs(ends.least), jnp.abs(ends.largest))
+    vector = jnp.where(path.degenerate, path.direction, ends.vector)
     probes = lax.cond(
         flat & arrived,
-        lambda: probed(at, x + step, vector[None], rounding.loss, scale),
+        lambda: probed(
+            at, path.x, vector[None], jnp.maximum(rounding.loss, path.fall), scale, ends.error
+        ),
         lambda: Probes(*(jnp.bool_(x) for x in NOTHING_SEEN)),
     )
-    even = jnp.where(widest > 0, norm(gradient) ** 2 / (2 * widest), 0)
+    even = jnp.where(~flat & (widest > 0), norm(gradient) ** 2 / (2 * widest), 0)
     limit = jnp.maximum(REMAINING * jnp.abs(first_loss - loss), EVEN * even)
-    condition = jnp.where(flat, jnp.nan, widest / jnp.abs(least))
+    condition = jnp.where(flat, jnp.nan, widest / jnp.abs(ends.least))
+    kind = kind_of(ends.up, ends.down, flat, probes)
     found = Point(
-        kind=jnp.where(arrived & ~probes.slides, kind_of(up, down, flat, probes), NONE),
+        kind=jnp.where(arrived & ~probes.slides, kind, NONE),
         loss=loss,
         grad_norm=jnp.max(jnp.abs(gradient)),
-        curvature_min=least,
-        curvature_max=largest,
-        negative=down.astype(jnp.int32),
+        curvature_min=ends.least,
+        curvature_max=ends.largest,
+        negative=ends.down.astype(jnp.int32),
         flat_dimension=flat.astype(jnp.int32),
         condition=condition,
-        remaining=jnp.where(arrived, loss - there, jnp.nan),
-        close=jnp.abs(loss - there) <= limit + rounding.loss,
+        remaining=jnp.where(arrived, loss - path.loss, jnp.nan),
+        close=jnp.abs(loss - path.loss) <= limit + rounding.loss,
         at_noise=at_noise,
         noise=rounding,
     )
@@ -75,6 +82,7 @@ class _Ends(NamedTuple):
     flat: jax.Array  # whether the least is 0, to its error
     up: jax.Array  # whether the largest is above 0
     down: jax.Array  # whether the least is below 0
+    error: jax.Array  # of the least
 
 
 def _ends(at: Surface, x: jax.Array) -> _Ends:
@@ -84,7 +92,87 @@ def _ends(at: Surface, x: jax.Array) -> _Ends:
     rounded = flatness(at.eps) * jnp.maximum(jnp.abs(least), jnp.abs(largest))
     below, above = (jnp.maximum(rounded, end.errors[0]) for end in (low, high))
     flat = jnp.abs(least) <= below
-    return _Ends(least, largest, low.vectors[0], flat, largest > above, least < -below)
+    return _Ends(least, largest, low.vectors[0], flat, largest > above, least < -below, below)
+
+
+class _Path(NamedTuple):
+    """Where Newton's method leads."""
+
+    steps: jax.Array  # int32 []
+    x: jax.Array  # [dim]
+    loss: jax.Array  # there
+    gradient: jax.Array  # [dim]
+    direction: jax.Array  # [dim] of the last step
+    first: jax.Array  # length of the first step
+    last: jax.Array  # of the last
+    travelled: jax.Array  # of all
+    fall: jax.Array  # of the loss in the last
+    arrived: jax.Array  # bool [] whether the first step suffices, or they shrink
+    degenerate: jax.Array  # bool [] whether they shrink as at a singular Hessian
+    done: jax.Array  # bool []
+
+
+def _newton(at: Surface, x: jax.Array, here: _Ends) -> _Path:
+    """Return where Newton's method leads; see `point` on why its steps must shrink."""
+    loss, gradient = jax.value_and_grad(at.loss)(x)
+    widest = jnp.maximum(jnp.abs(here.least), jnp.abs(here.largest))
+
+    def polish(p: _Path) -> _Path:
+        _, product = jax.linearize(jax.grad(at.loss), p.x)
+        step = lax.cond(
+            here.down & here.up,
+            lambda: _of_squares(product, p.gradient),
+            lambda: _of_hessian(product, p.gradient),
+        )
+        step = jnp.where(jnp.all(jnp.isfinite(step)), step, 0)
+        length = norm(step)
+        loss, gradient = jax.value_and_grad(at.loss)(p.x + step)
+        steepness = norm(p.gradient)
+        left = norm(gradient) / jnp.where(steepness > 0, steepness, 1)
+        is_first = p.steps == 0
+        first = jnp.where(is_first, length, p.first)
+        better = (left < 1) & (p.travelled + length <= FARTHEST * first)
+        suffices = is_first & (left <= REDUCED)
+        shrunk = ~is_first & (length <= ARRIVED * first)
+        linear = shrunk & (length > LINEAR * p.last)
+        curvature = jnp.sum(step * p.gradient) / jnp.where(length > 0, length, 1) ** 2
+        gone = jnp.abs(curvature) <= flatness(at.eps) * widest
+        new = _Path(
+            steps=p.steps + 1,
+            x=p.x + step,
+            loss=loss,
+            gradient=gradient,
+            direction=step / jnp.where(length > 0, length, 1),
+            first=first,
+            last=length,
+            travelled=p.travelled + length,
+            fall=jnp.abs(p.loss - loss),
+            arrived=suffices | shrunk,
+            degenerate=linear,
+            done=suffices | shrunk & (~linear | gone),
+        )
+        kept = jax.tree.map(lambda a, b: jnp.where(better | is_first, a, b), new, p)
+        return kept._replace(done=new.done | ~better)
+
+    def unfinished(p: _Path) -> jax.Array:
+        return (p.steps < MOST_STEPS) & ~p.done
+
+    zero, no = jnp.zeros((), x.dtype), jnp.zeros((), bool)
+    start = _Path(
+        steps=jnp.zeros((), jnp.int32),
+        x=x,
+        loss=loss,
+        gradient=gradient,
+        direction=jnp.zeros_like(x),
+        first=zero,
+        last=zero,
+        travelled=zero,
+        fall=zero,
+        arrived=no,
+        degenerate=no,
+        done=no,
+    )
+    return lax.while_loop(unfinished, polish, start)
 
 
 def _of_hessian(product: Product, gradient: jax.Array) -> jax.Array:

@@ -1,6 +1,6 @@
 """What the loss does along flat axes, where its derivatives say nothing."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -30,20 +30,27 @@ NOTHING_SEEN = (False,) * 4
 
 
 def probed(
-    at: Surface, x: jax.Array, directions: jax.Array, noise: jax.Array, scale: jax.Array
+    at: Surface,
+    x: jax.Array,
+    directions: jax.Array,
+    noise: jax.Array,
+    scale: jax.Array,
+    curvature: Any = 0.0,
 ) -> Probes:
     """Return how the loss changes away from a critical point along flat directions [n, dim].
 
-    `scale` is a distance to compare others with. A direction of zeros is none.
+    `scale` is a distance to compare others with. A direction of zeros is none. Up to `curvature`
+    may be left along them.
     """
     directions = jnp.concatenate([directions, -directions])
     distances = (2.0 ** jnp.arange(NEAREST, FARTHEST + 1)).astype(x.dtype) * scale
     here = at.loss(x)
+    allowed = CLEAR * noise + curvature * distances[1:] ** 2
 
     def change(direction: jax.Array) -> tuple[jax.Array, jax.Array]:
         there = lax.map(lambda t: at.loss(x + t * direction), distances, batch_size=8)
         changes = jnp.where(jnp.isfinite(there), there - here, jnp.inf)
-        clear = jnp.abs(changes[1:]) >= CLEAR * noise
+        clear = jnp.abs(changes[1:]) >= allowed
         first = jnp.argmax(clear)
         return jnp.where(jnp.any(clear), changes[1:][first], 0), changes[first]
 

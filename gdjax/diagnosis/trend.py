@@ -54,6 +54,13 @@ def trend(a: Ahead, loss: jax.Array, grad_norm: jax.Array, tol: jax.Array, so_fa
     )
 
 
+def highest_later(a: Ahead) -> jax.Array:
+    """Return the largest loss in the second half of the windows."""
+    number = jnp.arange(MOST_WINDOWS)
+    later = (number >= a.windows // 2) & (number < a.windows)
+    return jnp.max(jnp.where(later, a.seen.largest, -jnp.inf))
+
+
 def _mean(values: jax.Array, where: jax.Array) -> jax.Array:
     return jnp.sum(jnp.where(where, values, 0)) / jnp.maximum(jnp.sum(where), 1)
 

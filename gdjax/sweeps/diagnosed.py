@@ -19,9 +19,10 @@ from jax import lax
 from gdjax.descent import Descent
 from gdjax.descent.description import canonical
 from gdjax.diagnosis import Diagnosis
+from gdjax.diagnosis.brief import Brief, brief, opened
 from gdjax.diagnosis.diagnose import Look, at_a_glance, looked_closer, on_the_way
 from gdjax.diagnosis.end import End
-from gdjax.diagnosis.glance import Minimum, of_minimum
+from gdjax.diagnosis.glance import of_minimum
 from gdjax.lanewise import Atom, Program, Value, evaluate, is_small, read, traced, whole
 from gdjax.sweeps.collect import together
 from gdjax.sweeps.lane_program import signature
@@ -51,8 +52,12 @@ def diagnosed(
     def in_line(tree: PyTree) -> PyTree:
         return jax.tree.map(lambda leaf: leaf.reshape(count, *leaf.shape[rank:]), tree)
 
-    work = _Work(lanes.count, shared, in_line(end_of(outcome, watched.seen)), workers)
-    settled, minimum = in_line(watched.glance) or work.glances(_glances(lanes.lane, lanes.shape))
+    glance = watched.glance
+    peak = watched.peak if glance is None else glance.rest
+    ends = end_of(outcome, watched.opt_state, peak)
+    work = _Work(lanes.count, shared, in_line(ends), workers)
+    glance = in_line(glance) or work.glances(_glances(lanes.lane, lanes.shape))
+    settled, minimum = opened(glance, outcome.grad_norm.reshape(count))
     left = np.flatnonzero(np.broadcast_to(~settled, (count,)))
     diagnosis = jax.tree.map(
         lambda leaf: _spread(leaf, count, writable=len(left) > 0), of_minimum(minimum)
@@ -116,7 +121,7 @@ class Glances:
 
     def __init__(self, lane: Lane, shape: tuple[int, ...]) -> None:
         """Take the lane, and the shape of the sweep."""
-        self.look = _looker(lane, shape, at_a_glance)
+        self.look = _looker(lane, shape, lambda d, end: brief(d, *at_a_glance(d, end)))
         self.compiled: dict[Any, CompiledGlance] = {}
 
     def at(self, sources: PyTree, key: Any, ends: End) -> CompiledGlance:
@@ -164,7 +169,7 @@ class _Work:
         self.ends, self.count, self.shared, self.workers = ends, count, shared, workers
         self.room = self._power_of_two(NUMBERS // (size(ends.params) // count))
 
-    def glances(self, look: Glances) -> tuple[np.ndarray, Minimum]:
+    def glances(self, look: Glances) -> Brief:
         """Return a glance at all lanes; what is the same for all is one number."""
         sources, key = self.shared
         outputs, structure, program = look.at(sources, key, self.ends)

@@ -11,7 +11,7 @@ from gdjax.sweeps.lanes import Lane
 from gdjax.sweeps.traced_lane import Keep, TracedLane, traced_lane
 from gdjax.trees import PyTree
 
-RESTING = 2**21  # bytes of a room that is kept between two sweeps
+RESTING = 2**22  # bytes of a room that is kept between two sweeps
 
 
 class BlockProgram:

@@ -120,6 +120,8 @@ def sweep(
     sources, own_key = jax.device_put((lanes.sources, lanes.key), on[0])
     check_concrete("lane: sweep is called inside jit", sources)
     reducers = None if reduce is None else checked_reducers(reduce)
+    if not isinstance(diagnose, (bool, np.bool_)):
+        raise TypeError(f"diagnose: expected a bool, got {diagnose!r}")
     if diagnose and reducers is not None:
         raise ValueError("diagnose: lanes that are reduced leave nothing to be diagnosed")
     keep = reducers or (watched_outcome if diagnose else whole_outcome)

@@ -11,10 +11,9 @@ from gdjax import record
 from gdjax.curvature.extremes import real_size
 from gdjax.curvature.small import FUSED
 from gdjax.descent import Descent, State
+from gdjax.diagnosis.brief import Brief, brief
 from gdjax.diagnosis.diagnose import at_a_glance
 from gdjax.diagnosis.end import End
-from gdjax.diagnosis.glance import Minimum
-from gdjax.diagnosis.verdict import Array
 from gdjax.sweeps.collect import Kept
 from gdjax.sweeps.lanes import Lane
 from gdjax.sweeps.turns import Outcome
@@ -30,8 +29,9 @@ class Seen(NamedTuple):
 class Watched(NamedTuple):
     """Of each lane, beside its outcome."""
 
-    seen: Seen
-    glance: tuple[Array, Minimum] | None  # at the end, where one costs little
+    opt_state: Any
+    peak: jax.Array | None  # [] largest loss; None where it is the rest of the glance
+    glance: Brief | None  # at the end, where one costs little
 
 
 @dataclass(frozen=True)
@@ -55,14 +55,17 @@ def watched_outcome(d: Descent, outcome: Outcome) -> Kept:
     """Return what a sweep keeps of a watched lane."""
     own, seen = outcome.record
     outcome = outcome._replace(record=own)
+    if real_size(d.params) > FUSED:
+        return Kept(outcome, Watched(seen.opt_state, seen.peak, None))
     # What the lane computes of its last point is at hand, and so the glance costs least here.
-    few = real_size(d.params) <= FUSED
-    return Kept(outcome, Watched(seen, at_a_glance(d, end_of(outcome, seen)) if few else None))
+    end = end_of(outcome, seen.opt_state, seen.peak)
+    glance = brief(d, *at_a_glance(d, end), otherwise=seen.peak)
+    return Kept(outcome, Watched(seen.opt_state, None, glance))
 
 
-def end_of(outcome: Outcome, seen: Seen) -> End:
+def end_of(outcome: Outcome, opt_state: Any, peak: Any) -> End:
     """Return the end of a lane, or the ends of many."""
-    return End(outcome.params, seen.opt_state, outcome.steps, outcome.status, seen.peak)
+    return End(outcome.params, opt_state, outcome.steps, outcome.status, peak)
 
 
 def _first(state: State) -> Seen:

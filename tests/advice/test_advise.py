@@ -255,6 +255,9 @@ def test_parameters_may_be_a_tree_with_complex_leaves():
         (lambda: advise(bowl, jnp.ones(3), "gd", key=0), TypeError, "^key: "),
         (lambda: advise(bowl, jnp.ones(3, int), "gd"), TypeError, "^params"),
         (lambda: advise(3, jnp.ones(3), "gd"), TypeError, "^loss: "),
+        (lambda: advise(bowl, jnp.ones(3), "gd").verdict("a"), TypeError, "^learning_rate: "),
+        (lambda: advise(bowl, jnp.ones(3), "gd").contraction(None), TypeError, "^learning_rate: "),
+        (lambda: advise(bowl, jnp.ones(3), "gd").steps(0.1, 1j), TypeError, "^factor: "),
     ],
 )
 def test_bad_input_is_named(call, error, message):

@@ -49,3 +49,14 @@ def test_the_same_batches_are_the_same_program(no_compilation):
 def test_bad_arguments_are_refused(of, size, error, named):
     with pytest.raises(error, match=named):
         curvature.in_batches(of, size)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [(), (jnp.ones(0),), (1.0,), ((jnp.ones(2), jnp.ones(3)),)],
+    ids=["none", "no examples", "a scalar", "unequal"],
+)
+def test_bad_data_are_refused(data):
+    halves = curvature.in_batches(lambda w, *batch: jnp.sum(w**2), 2)
+    with pytest.raises((TypeError, ValueError), match=r"^data: "):
+        curvature.sharpness(halves, jnp.ones(2), *data)

@@ -156,6 +156,7 @@ def test_many_parameters_take_lanczos():
     ("state", "named"),
     [
         (optax.sgd(0.1).init(PARAMS), "opt_state: "),
+        ("a", "opt_state: "),
         (optax.adam(0.1).init({"a": jnp.ones(3)}), "opt_state: "),
         (optax.adam(0.1).init(jax.tree.map(lambda leaf: leaf[:1], PARAMS)), "opt_state: "),
     ],
@@ -163,3 +164,10 @@ def test_many_parameters_take_lanczos():
 def test_a_state_without_moments_of_the_parameters_is_refused(state, named):
     with pytest.raises(TypeError, match=named):
         curvature.preconditioned_sharpness(loss, PARAMS, state)
+
+
+@pytest.mark.parametrize("name", ["b1", "b2", "eps", "eps_root", "eps_in_sqrt"])
+def test_negative_hyperparameters_are_refused(name):
+    state = optax.adam(0.1).init(PARAMS)
+    with pytest.raises((TypeError, ValueError), match=f"^{name}: "):
+        curvature.preconditioned_sharpness(loss, PARAMS, state, **{name: -1.0})

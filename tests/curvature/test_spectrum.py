@@ -95,3 +95,21 @@ def test_a_trace_of_nothing_and_of_nan(eigenvalue):
 def test_bad_options_are_refused(call, named):
     with pytest.raises(ValueError, match=named):
         call()
+
+
+POINTS = curvature.SpectralDensity(jnp.ones((1, 1)), jnp.ones((1, 1)))
+
+
+@pytest.mark.parametrize(
+    ("call", "named"),
+    [
+        (lambda: POINTS.mean(3), "function: "),
+        (lambda: POINTS.density("a", 1.0), "at: "),
+        (lambda: POINTS.density(1.0, 1.0), "at: "),
+        (lambda: POINTS.density([1.0], 0.0), "width: "),
+        (lambda: POINTS.density([1.0], None), "width: "),
+    ],
+)
+def test_bad_arguments_of_a_density_are_refused(call, named):
+    with pytest.raises((TypeError, ValueError), match=f"^{named}"):
+        call()

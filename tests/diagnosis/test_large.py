@@ -1,0 +1,98 @@
+"""Verdicts beyond 256 parameters, where only the ends of the spectrum are looked at."""
+
+from functools import cache
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import gdjax
+from gdjax import Descent, Verdict
+
+TERMS = {
+    "bowl": lambda w: w @ (jnp.linspace(1, 10, w.size) * w) / 2,
+    "rest": lambda w: w[1:] @ w[1:],
+    "quartic": lambda w: jnp.sum(w**4),
+    "sixth": lambda w: jnp.sum(w**6),
+    "cubic": lambda w: jnp.sum(w**3),
+    "first": lambda w: w[0] ** 4,
+    "wells": lambda w: jnp.sum(w**4 / 4 - w**2 / 2),
+    "ring": lambda w: (w @ w - 1) ** 2,
+    "tail": lambda w: jnp.sum(jnp.exp(-w)),
+    "abs": lambda w: jnp.sum(jnp.maximum(w, -w)),  # its derivative at 0 is taken as 0
+}
+
+
+class Case(NamedTuple):
+    verdict: Verdict
+    weights: dict
+    rate: float
+    tol: float = 1e-3
+    start: float = 1.0
+    steps: int = 3000
+
+
+CASES = {
+    "bowl": Case(Verdict.MINIMUM, {"bowl": 1.0}, 0.1),
+    "quartic": Case(Verdict.VALLEY, {"quartic": 1.0}, 0.1),
+    "quartic to a low tolerance": Case(Verdict.VALLEY, {"quartic": 1.0}, 0.1, tol=1e-4),
+    "sixth power": Case(Verdict.VALLEY, {"sixth": 1.0}, 0.1),
+    "quartic along one axis": Case(Verdict.VALLEY, {"rest": 1.0, "first": 1.0}, 0.1),
+    "ring": Case(Verdict.VALLEY, {"ring": 1.0}, 1e-3),
+    "constant": Case(Verdict.VALLEY, {}, 0.1),
+    "inflection": Case(Verdict.SADDLE, {"cubic": 1.0}, 0.1),
+    "ridge": Case(Verdict.SADDLE, {"rest": 1.0, "first": -1.0}, 0.1, start=0.0),
+    "flat top": Case(Verdict.MAXIMUM, {"quartic": -1.0}, 0.1, start=0.0),
+    "crest": Case(Verdict.MAXIMUM, {"bowl": -1.0}, 0.1, start=0.0),
+    "kink": Case(Verdict.MINIMUM, {"abs": 1.0}, 0.1, start=0.0),
+    "tail": Case(Verdict.PLATEAU, {"tail": 1.0}, 0.3, tol=2e-3),
+    "out of budget": Case(Verdict.SLOW, {"bowl": 1.0}, 1e-3, steps=100),
+    "quartic out of budget": Case(Verdict.SLOW, {"quartic": 1.0}, 0.1, steps=100),
+    "period 2": Case(Verdict.OSCILLATING, {"wells": 1.0}, 1.2, start=0.6, steps=500),
+    "too fast": Case(Verdict.DIVERGED, {"bowl": 1.0}, 0.25),
+}
+
+
+def loss(w, weights):
+    return sum(weights[name] * jnp.where(weights[name] == 0, 0, f(w)) for name, f in TERMS.items())
+
+
+@cache
+def diagnosed(dim):
+    """Return the compiled function of a case to its diagnosis."""
+
+    def one(weights, start, rate, tol, steps):
+        stop = gdjax.stop.gradient_below(tol)
+        w = start * jnp.linspace(0.5, 1, dim)
+        d = Descent(loss, w, optax.sgd(rate), (weights,), stop=stop, max_steps=steps)
+        return gdjax.diagnose(d, gdjax.run(d))
+
+    return jax.jit(one)
+
+
+def found(case, dim):
+    weights = {name: jnp.float32(case.weights.get(name, 0.0)) for name in TERMS}
+    numbers = map(jnp.float32, (case.start, case.rate, case.tol))
+    return diagnosed(dim)(weights, *numbers, jnp.int32(case.steps))
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_it_gets_its_verdict(name):
+    verdict = found(CASES[name], 257).verdict
+    assert Verdict(int(verdict)).name == CASES[name].verdict.name
+
+
+def test_curvatures_are_those_of_the_ends_of_the_spectrum():
+    bowl = found(CASES["bowl"], 257)
+    np.testing.assert_allclose([bowl.curvature_min, bowl.curvature_max], [1, 10], rtol=1e-3)
+    assert found(CASES["quartic"], 257).flat_dimension == 1
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", CASES)
+def test_it_gets_its_verdict_with_a_hundred_thousand_parameters(name):
+    verdict = found(CASES[name], 100_000).verdict
+    assert Verdict(int(verdict)).name == CASES[name].verdict.name
