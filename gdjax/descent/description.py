@@ -111,7 +111,7 @@ def recorders(record: PyTree) -> list[Any]:
 
 def whole_arguments(d: Descent) -> tuple:
     """Return what the loss takes besides the parameters where it is that of all examples."""
-    return d.args if d.batches is None else (*d.args, d.batches.data)
+    return d.args if d.batches is None else (*d.args, d.batches.whole)
 
 
 def with_recorded(record: PyTree, recorded: list[PyTree]) -> PyTree:

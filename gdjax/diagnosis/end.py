@@ -61,5 +61,7 @@ def remembers(opt_state: Any) -> bool:
 
 
 def is_noisy(batches: Batches | None) -> bool:
-    """Return whether a step sees a part of the examples."""
-    return batches is not None and batches.size < batches.examples
+    """Return whether a step may see a part of the examples."""
+    return batches is not None and (
+        batches.plan.count is not None or batches.size < batches.examples
+    )

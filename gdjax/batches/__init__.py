@@ -1,0 +1,11 @@
+"""Which examples an update sees: all of them, a mini-batch, or one.
+
+The three kinds of gradient descent differ in nothing else. `Descent(batches=...)` takes what
+`full`, `mini` or `stochastic` returns, and calls the loss with the batch as its last argument.
+"""
+
+from gdjax.batches.kinds import full, mini, stochastic
+from gdjax.batches.plan import Order, Weighted
+from gdjax.batches.sampled import Batches
+
+__all__ = ["Batches", "Order", "Weighted", "full", "mini", "stochastic"]
