@@ -94,7 +94,10 @@ def test_a_network_descends_as_in_a_loop_by_hand(library):
     assert loss(result.params, DATA) < loss(start, DATA)
 
 
-@pytest.mark.parametrize("library", NETWORKS)
+@pytest.mark.parametrize(
+    "library",
+    ["nnx", *(pytest.param(name, marks=pytest.mark.long) for name in ("dict", "linen", "equinox"))],
+)
 def test_starts_of_a_network_are_swept(library):
     loss, start = NETWORKS[library]()
     starts = jax.tree.map(lambda leaf: jnp.stack([leaf, 2 * leaf]), start)
@@ -129,13 +132,26 @@ def test_each_layer_has_its_learning_rate():
     chex.assert_trees_all_close(by_labels, by_prefix, rtol=1e-5)
 
 
+def test_a_pytree_prefix_of_learning_rates_scales_any_optimizer():
+    rates = {"first": 0.01, "last": 0.2}
+
+    def scaled(updates, params):
+        return jax.tree.map(lambda rate, layer: optax.tree.scale(-rate, layer), rates, updates)
+
+    by_prefix = gdjax.run(descent(optax.chain(optax.scale_by_adam(), optax.stateless(scaled))))
+    adams = {"slow": optax.adam(0.01), "fast": optax.adam(0.2)}
+    by_labels = gdjax.run(descent(optax.multi_transform(adams, LABELS)))
+    chex.assert_trees_all_close(by_prefix.params, by_labels.params, rtol=1e-5)
+
+
 def test_learning_rates_of_layers_are_swept():
+    start = of_dict()[1]
+
     def lane(first, last):
         sgds = {"slow": optax.sgd(first), "fast": optax.sgd(last)}
-        return descent(optax.multi_transform(sgds, LABELS))
+        return descent(optax.multi_transform(sgds, LABELS), start)
 
     runs = gdjax.sweep(lane, first=[0.0, 0.1], last=[0.0, 0.2])
-    start = of_dict()[1]
     np.testing.assert_array_equal(runs.params["first"]["w"][0, 1], start["first"]["w"])
     np.testing.assert_array_equal(runs.params["last"]["w"][1, 0], start["last"]["w"])
     chex.assert_trees_all_close(

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from gdjax.batches import Batches
+from gdjax.batches import Batches, HostBatches
 from gdjax.descent import Descent, State
 from gdjax.descent.stepping import arguments, extra_args
 from gdjax.losses import value_and_ascent
@@ -60,8 +60,8 @@ def remembers(opt_state: Any) -> bool:
     return any(jnp.issubdtype(leaf.dtype, jnp.inexact) for leaf in jax.tree.leaves(opt_state))
 
 
-def is_noisy(batches: Batches | None) -> bool:
+def is_noisy(batches: Batches | HostBatches | None) -> bool:
     """Return whether a step may see a part of the examples."""
-    return batches is not None and (
+    return isinstance(batches, Batches) and (
         batches.plan.count is not None or batches.size < batches.examples
     )
