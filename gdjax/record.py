@@ -1,14 +1,17 @@
 """What to record of a run: histories at every n-th step, and folds over the whole trajectory.
 
-`Descent(record=...)` takes a recorder, or any pytree of them: a dict gives each its name.
+`Descent(record=...)` takes a recorder, or any pytree of them: a dict gives each its name. The data
+that a recorder's function needs, such as held-out examples, are compiled in if it closes over them;
+as `jax.tree_util.Partial(function, data)`, of a function of `(data, state)`, they are an argument.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.tree_util import Partial
 
 from gdjax import checks
 from gdjax.trees import PyTree
@@ -54,13 +57,20 @@ class OfLoss:
     fields: tuple[str, ...]
 
 
-@jax.tree_util.register_static
-@dataclass(frozen=True)
+def _traced(function: Any) -> Any:
+    """Return a function as a pytree, whose leaves are the data that it was given."""
+    return (
+        Partial(function) if callable(function) and not isinstance(function, Partial) else function
+    )
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True, eq=False)
 class Every:
     """A recorder made by `every`."""
 
-    period: int
     of: Of | OfLoss
+    period: int = field(metadata={"static": True})
 
     def entry(self, state: Any, loss: Callable[..., Any], args: tuple) -> PyTree:
         """Return what to record of a state, of the run of a loss with these arguments."""
@@ -116,7 +126,7 @@ def every(period: int, of: Of | OfLoss = _loss) -> Every:
     ([0, 2, 4], [1.0, 0.25, 0.0625])
     """
     of = of if isinstance(of, OfLoss) else checks.function("of", of)
-    return Every(checks.whole_number("period", period, least=1), of)
+    return Every(_traced(of), checks.whole_number("period", period, least=1))
 
 
 def of_loss(function: Callable[..., PyTree], *fields: str) -> OfLoss:
@@ -183,7 +193,7 @@ def fold(
     for name, function in {"finish": finish, "pad": pad}.items():
         if function is not None:
             checks.function(name, function)
-    return _Custom(init, update, finish, pad)
+    return _Custom(*map(_traced, (init, update, finish, pad)))
 
 
 def mean(of: Of = _loss) -> Fold:
@@ -201,7 +211,7 @@ def mean(of: Of = _loss) -> Fold:
     >>> print(f"{gdjax.run(d).record:.4f}")
     0.5833
     """
-    return _Mean(checks.function("of", of))
+    return _Mean(_traced(checks.function("of", of)))
 
 
 def variance(of: Of = _loss) -> Fold:
@@ -222,7 +232,7 @@ def variance(of: Of = _loss) -> Fold:
     >>> float(gdjax.run(d).record)
     0.0625
     """
-    return _Variance(checks.function("of", of))
+    return _Variance(_traced(checks.function("of", of)))
 
 
 def minimum(of: Of = _loss) -> Fold:
@@ -240,7 +250,7 @@ def minimum(of: Of = _loss) -> Fold:
     >>> float(gdjax.run(d).record)
     -0.5
     """
-    return _Extreme(checks.function("of", of), jnp.minimum)
+    return _Extreme(_traced(checks.function("of", of)), jnp.minimum)
 
 
 def maximum(of: Of = _loss) -> Fold:
@@ -258,7 +268,7 @@ def maximum(of: Of = _loss) -> Fold:
     >>> float(gdjax.run(d).record)
     1.0
     """
-    return _Extreme(checks.function("of", of), jnp.maximum)
+    return _Extreme(_traced(checks.function("of", of)), jnp.maximum)
 
 
 class _Moments(NamedTuple):
@@ -286,8 +296,8 @@ def _summable(leaf: jax.Array) -> jax.Array:
     return jnp.asarray(leaf, jnp.promote_types(jnp.result_type(leaf), jnp.float32))
 
 
-@jax.tree_util.register_static
-@dataclass(frozen=True)
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True, eq=False)
 class _Custom(Fold):
     first: Of
     next: Callable[[PyTree, Any], PyTree]
@@ -307,11 +317,11 @@ class _Custom(Fold):
         return memory if self.last is None else self.last(memory)
 
 
-@jax.tree_util.register_static
-@dataclass(frozen=True)
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True, eq=False)
 class _Extreme(Fold):
     of: Of
-    choose: Callable[[jax.Array, jax.Array], jax.Array]
+    choose: Callable[[jax.Array, jax.Array], jax.Array] = field(metadata={"static": True})
 
     def init(self, state: Any) -> PyTree:
         return self.of(state)
@@ -320,8 +330,8 @@ class _Extreme(Fold):
         return jax.tree.map(self.choose, memory, self.of(state))
 
 
-@jax.tree_util.register_static
-@dataclass(frozen=True)
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True, eq=False)
 class _Mean(Fold):
     of: Of
 
@@ -335,8 +345,8 @@ class _Mean(Fold):
         return memory.mean
 
 
-@jax.tree_util.register_static
-@dataclass(frozen=True)
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True, eq=False)
 class _Variance(_Mean):
     def finish(self, memory: PyTree) -> PyTree:
         return jax.tree.map(lambda s: s / memory.seen.astype(s.dtype), memory.squares)

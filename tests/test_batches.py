@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import pandas as pd
 import pytest
 
 import gdjax
@@ -162,6 +163,88 @@ def test_data_may_be_swept_and_traced():
         np.testing.assert_allclose(runs.params[i], alone.params, rtol=1e-5)
 
 
+def weighted_bowl(w, batch):
+    rows, weights = batch
+    return jnp.average((rows["x"] @ w - rows["y"]) ** 2, weights=weights) / 2
+
+
+def test_a_padded_epoch_sees_each_example_once():
+    drawn = batches.mini(ROWS, 4, pad=True)  # 6 batches, the last of 2
+    assert drawn.per_epoch == 6
+    for epoch in range(3):
+        together = [drawn.at(KEY, 6 * epoch + step) for step in range(6)]
+        counted = np.concatenate([b.examples["y"][b.weights == 1] for b in together])
+        assert sorted(counted) == list(range(22))
+        assert together[-1].weights.tolist() == [1, 1, 0, 0]
+
+
+def test_a_padded_epoch_in_order_ends_with_what_is_left():
+    drawn = batches.mini(ROWS, 8, shuffle=False, pad=True)
+    examples, weights = drawn.at(None, 2)
+    assert examples["y"][weights == 1].tolist() == list(range(16, 22))
+    assert drawn.at(None, 3).examples["y"].tolist() == list(range(8))
+
+
+def test_a_padded_batch_has_the_gradient_of_its_examples():
+    drawn = batches.mini(ROWS, 5, pad=True)
+    examples, weights = drawn.at(KEY, 4)
+    w = jnp.ones(3)
+    short = jax.grad(bowl)(w, jax.tree.map(lambda leaf: leaf[:2], examples))
+    padded = jax.grad(weighted_bowl)(w, (examples, weights))
+    np.testing.assert_allclose(padded, short, rtol=1e-5)
+
+
+@pytest.mark.parametrize("kind", [{}, {"replace": True}, {"shuffle": False}])
+def test_a_swept_size_is_the_run_with_that_size(kind):
+    def lane(size):
+        drawn = batches.mini(ROWS, size, most=22, **kind)
+        return Descent(
+            weighted_bowl, jnp.zeros(3), ADAM, batches=drawn, stop=None, max_steps=30, key=KEY
+        )
+
+    sizes = [1, 5, 16, 22]
+    runs = gdjax.sweep(lane, size=sizes)
+    for i, size in enumerate(sizes):
+        plain = gdjax.run(descent(batches.mini(ROWS, size, **kind)))
+        np.testing.assert_allclose(runs.params[i], plain.params, rtol=1e-5)
+        np.testing.assert_allclose(runs.loss[i], plain.loss, rtol=1e-4)
+
+
+def test_a_size_swept_out_of_its_range_ends_as_diverged_at_the_start():
+    def lane(size):
+        drawn = batches.mini(ROWS, size, most=8)
+        return Descent(weighted_bowl, jnp.zeros(3), ADAM, batches=drawn, max_steps=3, key=KEY)
+
+    runs = gdjax.sweep(lane, size=[0, 8, 9])
+    limit, diverged = gdjax.Status.STEP_LIMIT, gdjax.Status.DIVERGED
+    assert runs.status.tolist() == [diverged, limit, diverged]
+    assert np.isnan(runs.loss[[0, 2]]).all()
+
+
+def test_another_size_below_the_maximum_compiles_nothing(no_compilation):
+    def run(size):
+        drawn = batches.mini(ROWS, size, most=22)
+        return gdjax.run(Descent(weighted_bowl, jnp.zeros(3), ADAM, batches=drawn, key=KEY))
+
+    run(3)
+    with no_compilation():
+        run(np.int32(7))
+
+
+def test_a_swept_size_may_be_padded():
+    drawn = batches.mini(ROWS, jnp.int32(4), most=9, pad=True)
+    assert drawn.per_epoch == 6
+    examples, weights = drawn.at(KEY, 5)
+    plain = batches.mini(ROWS, 4, pad=True).at(KEY, 5)
+    assert weights.tolist() == [1, 1] + 7 * [0]
+    np.testing.assert_array_equal(examples["y"][:2], plain.examples["y"][:2])
+
+
+def test_all_examples_of_weighted_batches_count():
+    whole = batches.mini(ROWS, 4, pad=True).whole
+    np.testing.assert_allclose(weighted_bowl(jnp.ones(3), whole), bowl(jnp.ones(3), ROWS), 1e-6)
+
+
 def test_line_searches_see_the_batch_of_the_step():
     d = Descent(bowl, jnp.zeros(3), optax.lbfgs(), batches=batches.full(ROWS))
     assert gdjax.run(d).status == gdjax.Status.CONVERGED
@@ -288,6 +371,54 @@ REFUSED = {
     "size above": (lambda: batches.mini(ROWS, 23), ValueError, "size: .*at most the 22"),
     "half a size": (lambda: batches.mini(ROWS, 1.5), TypeError, "size: "),
     "no order": (lambda: batches.mini(ROWS, 2, replace=True, shuffle=False), ValueError, "shuffle"),
+    "most above": (lambda: batches.mini(ROWS, 2, most=23), ValueError, "most: .*at most the 22"),
+    "size above most": (
+        lambda: batches.mini(ROWS, 9, most=8),
+        ValueError,
+        "size: .*from 1 to the 8",
+    ),
+    "size 0 of most": (
+        lambda: batches.mini(ROWS, 0, most=8),
+        ValueError,
+        "size: .*from 1 to the 8",
+    ),
+    "half a size of most": (lambda: batches.mini(ROWS, 1.5, most=8), TypeError, "size: "),
+    "padded replacement": (
+        lambda: batches.mini(ROWS, 2, replace=True, pad=True),
+        ValueError,
+        "pad: ",
+    ),
+    "swept without most": (
+        lambda: gdjax.sweep(lambda size: descent(batches.mini(ROWS, size)), size=[1, 2]),
+        TypeError,
+        "size: .*most=",
+    ),
+    "bad data in a lane": (
+        lambda: gdjax.sweep(lambda rate: descent(batches.full({"x": NAN})), rate=[0.1]),
+        ValueError,
+        r"data\['x'\]: row 1 is NaN",
+    ),
+    "a structure": (
+        lambda: batches.full(np.zeros(3, [("x", float), ("y", int)])),
+        TypeError,
+        "data: expected an array of numbers",
+    ),
+    "dates": (lambda: batches.full(np.zeros(3, "datetime64[s]")), TypeError, "data: "),
+    "a table of text": (
+        lambda: batches.full({"t": pd.DataFrame({"a": [1.0, 2.0], "b": ["c", "d"]})}),
+        TypeError,
+        r"data\['t'\]: expected an array of numbers, got object",
+    ),
+    "NaN in a table": (
+        lambda: batches.full(pd.DataFrame({"a": [1.0, 2.0], "b": [0.0, np.nan]})),
+        ValueError,
+        "data: row 1 is NaN",
+    ),
+    "columns of one row": (
+        lambda: batches.full({"x": [1.0, 2.0]}),
+        TypeError,
+        r"data\['x'\]\[0\]: ",
+    ),
     "data for batches": (lambda: descent(ROWS), TypeError, "batches: "),
     "no key": (lambda: gdjax.run(descent(KINDS["shuffled"], key=None)), ValueError, "key: "),
     "no key to step": (

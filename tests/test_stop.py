@@ -1,3 +1,5 @@
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import optax
@@ -143,3 +145,132 @@ def test_bad_window_is_named():
 def test_other_things_do_not_combine():
     with pytest.raises(TypeError, match=r"^stop: expected a condition"):
         stop.gradient_below() & 0.1
+
+
+def noisy_steps(condition, losses):
+    """Return at which of these losses a run stops whose parameters walk through them."""
+    levels = jnp.asarray(losses)
+
+    def loss(w):
+        return levels[jnp.round(w).astype(jnp.int32)] + jax.lax.stop_gradient(w) - w
+
+    return steps(condition, loss, start=0.0, rate=1.0, max_steps=len(losses) - 1)
+
+
+def test_averages_are_those_of_optax():
+    losses = jnp.array([5.0, 1.0, 4.0, 2.0, 3.0, 0.5])
+    ema = optax.ema(0.7)
+    state, averages = ema.init(losses[0]), []
+    for loss in losses:
+        average, state = ema.update(loss, state)
+        averages.append(float(average))
+    for i in range(1, 6):
+        lowest = min(averages[: i + 1])
+        expected = next(k for k, a in enumerate(averages) if a <= lowest + 1e-6)
+        assert noisy_steps(stop.averaged(stop.loss_below(lowest + 1e-6), 0.7), losses) == expected
+
+
+def test_one_lucky_batch_does_not_stop_an_average():
+    losses = [4.0, 4.0, 0.0, 4.0, 4.0, 4.0, 4.0]
+    assert noisy_steps(stop.loss_below(1.0), losses) == 2
+    assert noisy_steps(stop.averaged(stop.loss_below(1.0), 0.9), losses) is None
+
+
+def test_the_average_gradient_is_smaller_than_each():
+    # at learning rate 1 the gradient is 2, -2, 2, … and its average tends to 0
+    small = stop.gradient_below(0.2)
+    assert steps(small, rate=1.0, max_steps=200) is None
+    assert steps(stop.averaged(small, 0.95), rate=1.0, max_steps=200) is not None
+
+
+def test_without_decay_an_average_is_the_condition_itself():
+    for condition in (
+        stop.loss_below(0.25**3),
+        stop.gradient_below(2 * 0.5**5),
+        stop.step_below(0.1),
+    ):
+        assert steps(stop.averaged(condition, 0.0)) == steps(condition)
+
+
+def held_out(data, state):
+    return jnp.mean((state.params - data) ** 2)
+
+
+DATA = jnp.array([0.5, 0.0, 1.0])
+
+
+@pytest.mark.parametrize(("every", "expected"), [(1, 5), (2, 6), (3, 9)])
+def test_validation_stops_where_the_loss_of_held_out_data_stalls(every, expected):
+    # 8, 4, 2, 1, 1/2, 1/4, …: the best is at step 4; of every third, at step 3 or 6
+    validated = stop.validation(
+        jax.tree_util.Partial(held_out, DATA), stop.loss_stalled(1), every=every
+    )
+    assert steps(validated, start=8.0) == expected
+
+
+def test_validation_combines_with_averages_and_others():
+    validated = stop.validation(
+        jax.tree_util.Partial(held_out, DATA), stop.averaged(stop.loss_stalled(1), 0.0)
+    )
+    assert steps(validated, start=8.0) == 5
+    assert steps(validated | stop.loss_below(1.0), start=8.0) == 3
+    assert steps(validated & stop.loss_below(0.25**6), start=8.0) == 9
+
+
+def test_noisy_conditions_are_the_same_alone_resumed_and_in_a_sweep():
+    def lane(start, decay):
+        condition = stop.validation(
+            jax.tree_util.Partial(held_out, DATA),
+            stop.averaged(stop.loss_stalled(2), decay),
+            every=3,
+        )
+        return Descent(lambda w: w**2, start, optax.sgd(0.1), stop=condition, max_steps=100)
+
+    runs = gdjax.sweep(lane, start=[8.0, 2.0, 3.0], decay=[0.0, 0.25])
+    for i in range(3):
+        for j in range(2):
+            alone = gdjax.run(lane(float(runs.coords["start"][i]), float(runs.coords["decay"][j])))
+            assert (alone.steps, alone.status) == (runs.steps[i, j], runs.status[i, j])
+            assert alone.status == Status.CONVERGED
+    whole = lane(8.0, 0.25)
+    half = gdjax.run(dataclasses.replace(whole, max_steps=7))
+    assert gdjax.run(whole, state=half.state).steps == runs.steps[0, 1]
+
+
+def square(w):
+    return w**2
+
+
+SGD = optax.sgd(0.25)
+
+
+def test_validation_data_are_an_argument(no_compilation):
+    def run(data):
+        validated = stop.validation(jax.tree_util.Partial(held_out, data), stop.loss_stalled(1))
+        return gdjax.run(Descent(square, 8.0, SGD, stop=validated)).steps
+
+    run(DATA)
+    other = DATA + 1
+    with no_compilation():
+        run(other)
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "message"),
+    [
+        (lambda: stop.averaged(0.1), TypeError, "condition: "),
+        (lambda: stop.averaged(stop.loss_below(1.0), 1.0), ValueError, "decay: "),
+        (lambda: stop.averaged(stop.loss_below(1.0), -0.1), ValueError, "decay: "),
+        (lambda: stop.validation(3, stop.loss_below(1.0)), TypeError, "function: "),
+        (lambda: stop.validation(abs, 3), TypeError, "condition: "),
+        (lambda: stop.validation(abs, stop.loss_below(1.0), every=0), ValueError, "every: "),
+        (
+            lambda: steps(stop.validation(lambda s: s.step, stop.loss_below(1.0))),
+            TypeError,
+            "function: ",
+        ),
+    ],
+)
+def test_what_noisy_conditions_refuse(make, error, message):
+    with pytest.raises(error, match=f"^{message}"):
+        make()

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from gdjax import checks
-from gdjax.batches import Batches
+from gdjax.batches import Batches, HostBatches
 from gdjax.losses import Loss, check_params
 from gdjax.record import Every, Fold
 from gdjax.stop import Condition, gradient_below
@@ -62,7 +62,7 @@ class Descent:
     optimizer: Any
     args: tuple = ()
     _: KW_ONLY
-    batches: Batches | None = None
+    batches: Batches | HostBatches | None = None
     stop: Condition | None = DEFAULT_STOP
     max_steps: int | jax.Array = 10_000
     key: jax.Array | None = None
@@ -80,7 +80,7 @@ class Descent:
         checks.hashable("optimizer", self.optimizer)
         if not isinstance(self.args, tuple):
             raise TypeError(f"args: expected a tuple, got {type(self.args).__name__}")
-        if self.batches is not None and not isinstance(self.batches, Batches):
+        if self.batches is not None and not isinstance(self.batches, (Batches, HostBatches)):
             raise TypeError(
                 "batches: expected batches of gdjax.batches, such as gdjax.batches.full(data), "
                 f"got {self.batches!r}"
@@ -111,7 +111,7 @@ def recorders(record: PyTree) -> list[Any]:
 
 def whole_arguments(d: Descent) -> tuple:
     """Return what the loss takes besides the parameters where it is that of all examples."""
-    return d.args if d.batches is None else (*d.args, d.batches.data)
+    return d.args if d.batches is None else (*d.args, d.batches.whole)
 
 
 def with_recorded(record: PyTree, recorded: list[PyTree]) -> PyTree:
@@ -183,6 +183,11 @@ def with_traced_budget(d: Descent) -> Descent:
     counted = isinstance(d.max_steps, int)
     budget = np.asarray(d.max_steps, np.int32) if counted else strongly_typed(d.max_steps)
     return _unchecked(**(vars(d) | {"max_steps": budget}))
+
+
+def with_batches(d: Descent, batches: Any) -> Descent:
+    """Return the descent with what stands for its batches in a compiled step."""
+    return _unchecked(**(vars(d) | {"batches": batches}))
 
 
 def stripped(d: Descent) -> Descent:

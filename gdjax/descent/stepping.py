@@ -7,11 +7,14 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from gdjax.batches import HostBatches
+from gdjax.batches.hosted import read
 from gdjax.descent.description import (
     INT32_MAX,
     Descent,
     canonical,
     recorders,
+    with_batches,
     with_traced_budget,
 )
 from gdjax.descent.programs import compiled
@@ -62,6 +65,13 @@ def limit(d: Descent, step: jax.Array) -> jax.Array:
 def arguments(d: Descent, step: jax.Array) -> tuple:
     """Return what the loss takes besides the parameters that `step` updates led to."""
     return d.args if d.batches is None else (*d.args, d.batches.at(d.key, step))
+
+
+def with_batch(d: Descent, step: Any) -> Descent:
+    """Return the descent with two batches read, from a step on, if they are on the host."""
+    if not isinstance(d.batches, HostBatches):
+        return d
+    return with_batches(d, next(read(d.batches, d.key, step)))
 
 
 def first_state(d: Descent) -> State:
@@ -184,7 +194,7 @@ def init(d: Descent) -> State:
     >>> float(state.loss), float(state.grad), int(state.step)
     (9.0, 6.0, 0)
     """
-    return compiled(first_state, with_traced_budget(canonical(d)))
+    return compiled(first_state, with_batch(with_traced_budget(canonical(d)), 0))
 
 
 def step(d: Descent, state: State) -> State:
@@ -211,7 +221,10 @@ def step(d: Descent, state: State) -> State:
     >>> float(state.params), int(state.step)
     (1.5, 1)
     """
-    return compiled(_checked_next_state, with_traced_budget(canonical(d)), state)
+    d = with_traced_budget(canonical(d))
+    if isinstance(state, State):  # else the check below says so
+        d = with_batch(d, state.step)
+    return compiled(_checked_next_state, d, state)
 
 
 def _checked_next_state(d: Descent, state: State) -> State:

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from gdjax.batches import Batches, Order
+from gdjax.batches import Batches, HostBatches, Order
 from gdjax.descent import Descent, State
 from gdjax.descent.stepping import arguments, extra_args
 from gdjax.losses import value_and_ascent
@@ -60,13 +60,14 @@ def remembers(opt_state: Any) -> bool:
     return any(jnp.issubdtype(leaf.dtype, jnp.inexact) for leaf in jax.tree.leaves(opt_state))
 
 
-def is_noisy(batches: Batches | None) -> bool:
-    """Return whether a step may see other examples than all, each once."""
-    if batches is None:
-        return False
-    return batches.size < batches.examples or batches.order is Order.REPLACED
-
-
 def asks_for_gradient(d: Descent) -> bool:
     """Return whether a run stops by a tolerance of its gradient."""
     return d.stop is not None and d.stop.gradient_tolerance(d.params) is not None
+
+
+def is_noisy(batches: Batches | HostBatches | None) -> bool:
+    """Return whether a step may see other examples than all, each once."""
+    if not isinstance(batches, Batches):
+        return False
+    of_some = batches.plan.count is not None or batches.size < batches.examples
+    return of_some or batches.order is Order.REPLACED

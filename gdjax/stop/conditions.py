@@ -1,8 +1,4 @@
-"""When to stop: small conditions, combined with `&` and `|`.
-
-A condition is a pytree: its tolerance may be traced and swept. What it has to remember from step
-to step (its memory) is carried by the run, and never by the condition.
-"""
+"""Single conditions, and how they combine."""
 
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -28,6 +24,8 @@ class Point(Protocol):
     def loss(self) -> jax.Array: ...
     @property
     def grad(self) -> PyTree: ...
+    @property
+    def step(self) -> jax.Array: ...
 
 
 class Condition:

@@ -1,0 +1,23 @@
+"""Which examples an update sees: all of them, a mini-batch, or one.
+
+The three kinds of gradient descent differ in nothing else. `Descent(batches=...)` takes what
+`full`, `mini` or `stochastic` returns, or, for data larger than memory, `host` or `stream`, and
+calls the loss with the batch as its last argument.
+"""
+
+from gdjax.batches.hosted import HostBatches, host, stream
+from gdjax.batches.kinds import full, mini, stochastic
+from gdjax.batches.plan import Order, Weighted
+from gdjax.batches.sampled import Batches
+
+__all__ = [
+    "Batches",
+    "HostBatches",
+    "Order",
+    "Weighted",
+    "full",
+    "host",
+    "mini",
+    "stochastic",
+    "stream",
+]

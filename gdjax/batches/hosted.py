@@ -1,0 +1,226 @@
+"""Batches of data that stay outside the compiled program, for data larger than memory."""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from itertools import chain, count, islice
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from gdjax import checks
+from gdjax.batches.data import check_lengths, check_numbers, named_leaves, nan_row
+from gdjax.batches.plan import Plan, Weighted, plan
+from gdjax.trees import PyTree
+
+READ_OUTSIDE = (
+    "batches: those of gdjax.batches.host and stream are read between compiled steps, which "
+    "gdjax.run, init and step do outside jit, vmap and sweeps; there take gdjax.batches.mini"
+)
+
+
+class HostBatches:
+    """The batches of a descent, made by `host` or `stream`, read between its compiled steps."""
+
+    def following(self, key: jax.Array | None, step: int) -> Iterator[PyTree]:
+        """Return the batches of this step and of those after it, read one by one."""
+        raise NotImplementedError
+
+    @property
+    def whole(self) -> PyTree:
+        """There is no batch of all examples."""
+        raise TypeError(
+            "batches: this looks at all examples at once, and those of gdjax.batches.host and "
+            "stream are read batch by batch; give it a gdjax.batches.full of some of them"
+        )
+
+    def at(self, key: jax.Array | None, step: Any) -> PyTree:
+        """Return the batch of a step, which is not possible inside a compiled program."""
+        if not checks.is_concrete(step):
+            raise TypeError(READ_OUTSIDE)
+        return next(self.following(key, int(step)))
+
+
+@jax.tree_util.register_static
+@dataclass(frozen=True, eq=False)
+class _Indexed(HostBatches):
+    data: PyTree
+    plan: Plan
+
+    def following(self, key: jax.Array | None, step: int) -> Iterator[PyTree]:
+        return (self._read(key, np.int32(number)) for number in count(step))
+
+    def _read(self, key: jax.Array | None, step: np.int32) -> PyTree:
+        rows, weights = jax.device_get(_drawn(self.plan, key, step))
+        # In order, so that a file is read in one direction, and each row once.
+        unique, places = np.unique(rows.astype(np.int64), return_inverse=True)
+        batch = jax.tree.map(lambda leaf: np.asarray(leaf[unique])[places], self.data)
+        for name, leaf in named_leaves("data", batch):
+            check_numbers(name, leaf.dtype)
+            if (row := nan_row(leaf)) is not None:
+                raise ValueError(f"{name}: row {rows[row]} is NaN")
+        return Weighted(batch, weights) if self.plan.weighted else batch
+
+
+@jax.jit
+def _drawn(plan: Plan, key: jax.Array | None, step: jax.Array) -> tuple[jax.Array, Any]:
+    return plan.rows(key, step), plan.weights(step) if plan.weighted else None
+
+
+@jax.tree_util.register_static
+@dataclass(frozen=True, eq=False)
+class _Streamed(HostBatches):
+    make: Callable[[], Iterable[PyTree]]
+
+    def following(self, key: jax.Array | None, step: int) -> Iterator[PyTree]:
+        return map(_checked_batch, islice(self._all(), step, None), count(step))
+
+    def _all(self) -> Iterator[PyTree]:
+        while True:
+            epoch = iter(self.make())
+            if (first := next(epoch, None)) is None:
+                raise ValueError("make: it returned an iterator without a batch")
+            yield from chain((first,), epoch)
+
+
+def _checked_batch(batch: PyTree, step: int) -> PyTree:
+    name = f"batch {step}"
+    batch = jax.tree.map(np.asarray, batch)
+    for leaf_name, leaf in named_leaves(name, batch):
+        check_numbers(leaf_name, leaf.dtype)
+        if np.ndim(leaf) and (row := nan_row(leaf)) is not None:
+            raise ValueError(f"{leaf_name}: row {row} is NaN")
+    return batch
+
+
+def host(
+    data: PyTree,
+    size: int,
+    *,
+    replace: bool = False,
+    shuffle: bool = True,
+    pad: bool = False,
+) -> HostBatches:
+    """Return mini-batches of data that stay on the host, such as a file of numpy's `memmap`.
+
+    They are those of `mini`: the same key and step give the same rows, so that a run that goes on
+    sees what it would have seen. `gdjax.run`, `init` and `step` read each batch between compiled
+    steps, outside `jit`, `vmap` and sweeps.
+
+    Args:
+      data: pytree of arrays [examples, ...], or of any objects with `len` and `[rows]` for an
+        increasing array of row numbers. Only the rows of a batch are read.
+      size: examples of a batch, from 1 to all.
+      replace: as in `mini`.
+      shuffle: as in `mini`.
+      pad: as in `mini`.
+
+    Returns:
+      The batches, for `gdjax.Descent(batches=...)`.
+
+    Raises:
+      TypeError: a leaf has no length or rows, or no numbers, or the size is no whole number.
+      ValueError: there is no example, the leaves have different numbers of them; the size is 0 or
+        above their number; replace without shuffle or with pad. A row that is NaN is named when
+        its batch is read.
+
+    >>> import gdjax, numpy as np, optax
+    >>> batches = gdjax.batches.host(np.arange(10.0), 5, shuffle=False)
+    >>> d = gdjax.Descent(lambda w, x: ((w - x) ** 2).mean(), 0.0, optax.sgd(0.5),
+    ...                   batches=batches, stop=None, max_steps=1)
+    >>> float(gdjax.run(d).params)
+    2.0
+    """
+    named = named_leaves("data", data)
+    for name, leaf in named:
+        if not checks.is_concrete(leaf):
+            raise TypeError(f"{name}: expected data on the host, got a traced value")
+        if hasattr(leaf, "iloc") or not (hasattr(leaf, "__len__") and hasattr(leaf, "__getitem__")):
+            raise TypeError(
+                f"{name}: expected an array or an object with len and rows, got {leaf!r}"
+            )
+        if isinstance(leaf, (str, bytes)) or getattr(leaf, "shape", None) == ():
+            raise TypeError(f"{name}: expected an array with a leading example axis, got {leaf!r}")
+        if hasattr(leaf, "dtype"):
+            check_numbers(name, leaf.dtype)
+    check_lengths(named)
+    return _Indexed(data, plan(len(named[0][1]), size, replace, shuffle, pad, None))
+
+
+def stream(make: Callable[[], Iterable[PyTree]]) -> HostBatches:
+    """Return the batches that an iterator gives, such as that of a data loader.
+
+    `gdjax.run`, `init` and `step` take each one between compiled steps, outside `jit`, `vmap` and
+    sweeps. When the iterator ends, another one is made: a new epoch. A run that goes on passes over
+    the batches that it has seen, so that where each iterator gives the same ones it sees what it
+    would have seen.
+
+    Args:
+      make: function without arguments that returns an iterable of batches: pytrees of arrays, all
+        of the same shapes and dtypes.
+
+    Returns:
+      The batches, for `gdjax.Descent(batches=...)`.
+
+    Raises:
+      TypeError: `make` is no function. A batch that is not of numbers, is NaN or has other shapes
+        is named when it is read.
+
+    >>> import gdjax, numpy as np, optax
+    >>> batches = gdjax.batches.stream(lambda: (np.full(5, x) for x in (1.0, 2.0)))
+    >>> d = gdjax.Descent(lambda w, x: ((w - x) ** 2).mean(), 0.0, optax.sgd(0.5),
+    ...                   batches=batches, stop=None, max_steps=4)
+    >>> float(gdjax.run(d).params)
+    2.0
+    """
+    return _Streamed(checks.function("make", make))
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True, eq=False)
+class Read:
+    """The batches of two steps: what a compiled step takes in the place of all."""
+
+    step: Any  # int32 [] of the first
+    now: PyTree
+    later: PyTree
+
+    whole = HostBatches.whole
+
+    def at(self, key: jax.Array | None, step: Any) -> PyTree:
+        """Return the batch of one of the two steps."""
+        return jax.tree.map(
+            lambda now, later: jnp.where(step == self.step, now, later), self.now, self.later
+        )
+
+
+def read(batches: HostBatches, key: jax.Array | None, step: Any) -> Iterator[Read]:
+    """Return the batches of each step with those of the one after it, from a step on.
+
+    Raises:
+      TypeError: this is inside a compiled program, or a batch has other shapes than the one before.
+    """
+    if not (checks.is_concrete(step) and checks.is_concrete(key)) or not is_outside_programs():
+        raise TypeError(READ_OUTSIDE)
+    first = int(step)
+    following = map(jax.device_put, batches.following(key, first))
+    now = next(following)
+    for number, later in zip(count(first), following):
+        _check_alike(number, now, later)
+        yield Read(np.int32(number), now, later)
+        now = later
+
+
+def is_outside_programs() -> bool:
+    """Return whether nothing is being traced."""
+    return checks.is_concrete(jnp.zeros(()))
+
+
+def _check_alike(step: int, now: PyTree, later: PyTree) -> None:
+    kinds = [jax.tree.map(lambda x: f"{x.dtype}{x.shape}", batch) for batch in (now, later)]
+    if kinds[0] != kinds[1]:
+        raise TypeError(
+            f"batch {step + 1}: expected the shapes and dtypes of the one before, {kinds[0]}, "
+            f"got {kinds[1]}; leave a short last batch out"
+        )

@@ -1,0 +1,117 @@
+"""The histories of a run: what it records at every n-th step."""
+
+from math import gcd
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jax.custom_batching import custom_vmap
+
+from gdjax.descent.description import Descent, recorders, whole_arguments
+from gdjax.descent.loop import advanced
+from gdjax.descent.state import State, Status
+from gdjax.descent.stepping import first_state
+from gdjax.record import Every, OfLoss, Series
+from gdjax.trees import PyTree
+
+
+def recorders_of_histories(d: Descent) -> list[Every]:
+    """Return the recorders of histories, in tree order."""
+    return [recorder for recorder in recorders(d.record) if isinstance(recorder, Every)]
+
+
+def with_histories(d: Descent, state: State | None) -> tuple[State, list[Series]]:
+    """Return the end of a run from a state on, and its histories; None is its start."""
+    every = recorders_of_histories(d)
+    if not every:
+        return advanced(d, state, d.max_steps), []
+    assert isinstance(d.max_steps, int)
+    state = first_state(d) if state is None else state
+    max_steps, stride = d.max_steps, common_period(every)
+
+    # The histories are written between chunks, in a row that all lanes of a `vmap` share, and are
+    # never part of a loop whose lanes end apart: there each step would copy them.
+    def chunk(done: int | jax.Array, carry: tuple, length: int = stride) -> tuple:
+        state, histories = carry
+        state = advanced(d, state, length)
+        steps = jnp.minimum(jnp.asarray(done * stride + length, jnp.int32), max_steps)
+        return state, [written(r, h, steps, state, d) for r, h in zip(every, histories)]
+
+    carry = state, [empty(recorder, state, d) for recorder in every]
+    if d.stop is None:
+        chunks, rest = divmod(max_steps, stride)
+        carry = lax.fori_loop(0, chunks, chunk, carry)
+        return chunk(chunks, carry, rest) if rest else carry
+
+    chunks = _ceil_div(max_steps, stride)
+    done, (state, histories) = lax.while_loop(
+        lambda loop: (loop[0] < chunks) & _any(loop[1][0].status == Status.RUNNING),
+        lambda loop: (loop[0] + 1, chunk(*loop)),
+        (jnp.zeros((), jnp.int32), carry),
+    )
+    return state, [filled(r, h, done * stride, state, d) for r, h in zip(every, histories)]
+
+
+def common_period(every: list[Every]) -> int:
+    """Return the steps between two looks at which some history may be due."""
+    return gcd(*(recorder.period for recorder in every))
+
+
+def _ceil_div(dividend, divisor):
+    return -(-dividend // divisor)
+
+
+def _entry(recorder: Every, state: State, d: Descent) -> Series:
+    args = whole_arguments(d) if isinstance(recorder.of, OfLoss) else ()
+    return Series(state.step, recorder.entry(state, d.loss, args))
+
+
+def empty(recorder: Every, state: State, d: Descent) -> Series:
+    """Return a history that holds its first entry."""
+    rows = _ceil_div(d.max_steps, recorder.period) + 1
+    return jax.tree.map(
+        lambda leaf: jnp.zeros((rows, *jnp.shape(leaf)), jnp.result_type(leaf)).at[0].set(leaf),
+        _entry(recorder, state, d),
+    )
+
+
+def written(recorder: Every, history: Series, steps: jax.Array, state: State, d: Descent) -> Series:
+    """Return the history with the entry of a state `steps` after the first, where one is due."""
+
+    def write(history: Series) -> Series:
+        return jax.tree.map(
+            lambda rows, leaf: lax.dynamic_update_index_in_dim(
+                rows, leaf, _ceil_div(steps, recorder.period), 0
+            ),
+            history,
+            _entry(recorder, state, d),
+        )
+
+    due = (steps % recorder.period == 0) | (steps == d.max_steps)
+    return lax.cond(due, write, lambda history: history, history)
+
+
+def filled(recorder: Every, history: Series, steps: jax.Array, state: State, d: Descent) -> Series:
+    """Return the history with the end of the run in every row after `steps`."""
+
+    def fill(rows: jax.Array, leaf: jax.Array) -> jax.Array:
+        number = jnp.arange(len(rows), dtype=jnp.int32).reshape(-1, *[1] * (rows.ndim - 1))
+        return jnp.where(number * recorder.period > steps, leaf, rows)
+
+    return jax.tree.map(fill, history, _entry(recorder, state, d))
+
+
+@custom_vmap
+def _any(running: jax.Array) -> jax.Array:
+    """Return whether any lane of the surrounding `vmap`s is running: one answer for all.
+
+    With a test of its own for each lane, JAX would copy the whole carry of every loop around it
+    at each step, to freeze the lanes that are done; `advanced` freezes them already.
+    """
+    return running
+
+
+@_any.def_vmap
+def _any_of_lanes(lanes: int, batched: Any, running: PyTree) -> tuple[jax.Array, bool]:
+    return _any(jnp.any(running, axis=0)), False
