@@ -99,7 +99,7 @@ def _boxes(found: np.ndarray, box: int) -> np.ndarray:
 def _in_ball(box: int, dim: int) -> np.ndarray:
     """Return which cells of a cube have their centres in the ball within it."""
     squares = (np.arange(box) - (box - 1) / 2) ** 2
-    return sum(np.meshgrid(*[squares] * dim)).ravel() <= box**2 / 4
+    return np.sum(np.meshgrid(*[squares] * dim), axis=0).ravel() <= box**2 / 4
 
 
 def _entropies(rows: np.ndarray, labelled: np.ndarray) -> np.ndarray:

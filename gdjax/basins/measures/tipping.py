@@ -13,7 +13,7 @@ class TippingMatrix(NamedTuple):
 
     before: np.ndarray  # [rows] labels, sorted
     after: np.ndarray  # [columns] labels, sorted
-    count: np.ndarray  # [rows, columns] starts: the confusion matrix
+    counts: np.ndarray  # [rows, columns] starts: the confusion matrix
     share: np.ndarray  # [rows, columns] of the row's starts: each row sums to 1
     low: np.ndarray  # [rows, columns] bounds of the share's 95% interval
     high: np.ndarray
@@ -60,7 +60,7 @@ def tipping_matrix(before: Any, after: Any) -> TippingMatrix:
     count = np.bincount(pair, minlength=len(rows) * len(columns)).reshape(len(rows), -1)
     total = count.sum(axis=1, keepdims=True)
     low, high = wilson(count, total)
-    agreeing = np.sum(count[np.equal.outer(rows, columns)])
+    agreeing = count[np.equal.outer(rows, columns)].sum(keepdims=True)
     agreement_low, agreement_high = wilson(agreeing, before.size)
     return TippingMatrix(
         rows,
@@ -69,7 +69,7 @@ def tipping_matrix(before: Any, after: Any) -> TippingMatrix:
         count / total,
         low,
         high,
-        float(agreeing / before.size),
-        float(agreement_low),
-        float(agreement_high),
+        float(agreeing[0] / before.size),
+        float(agreement_low[0]),
+        float(agreement_high[0]),
     )

@@ -58,7 +58,7 @@ def test_entropy_of_random_labels_is_the_logarithm_of_their_number():
 def test_tipped_starts_are_counted_where_they_go():
     tipped = basins.tipping_matrix([0, 0, 0, 1, -1], [0, 0, 1, 1, -1])
     assert tipped.before.tolist() == tipped.after.tolist() == [-1, 0, 1]
-    assert tipped.count.tolist() == [[1, 0, 0], [0, 2, 1], [0, 0, 1]]
+    assert tipped.counts.tolist() == [[1, 0, 0], [0, 2, 1], [0, 0, 1]]
     assert tipped.agreement == 0.8
 
 
