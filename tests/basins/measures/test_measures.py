@@ -1,0 +1,73 @@
+import numpy as np
+import pytest
+
+from gdjax import basins
+
+LINE = (np.arange(1000) > 300).astype(int)
+
+
+def sierpinski(side):
+    i = np.arange(side)
+    return ((i[:, None] & i[None, :]) == 0).astype(int)
+
+
+def test_dimension_of_a_straight_line_is_one():
+    x = np.arange(256)
+    found = basins.boundary_dimension((x[:, None] + 0.4 * x[None, :] > 170).astype(int))
+    assert found.value == pytest.approx(1.0, abs=0.05)
+    assert found.fit.is_good
+
+
+@pytest.mark.parametrize("side", [256, 512])
+def test_dimension_of_sierpinskis_triangle(side):
+    found = basins.boundary_dimension(sierpinski(side))
+    assert found.value == pytest.approx(np.log2(3), abs=0.05)
+
+
+def test_random_labels_fill_the_map_with_boundary():
+    labels = np.random.default_rng(0).integers(0, 3, (512, 512))
+    assert basins.boundary_dimension(labels).value == pytest.approx(2.0, abs=0.05)
+    assert basins.uncertainty_exponent(labels).value == pytest.approx(0.0, abs=0.05)
+
+
+def test_uncertainty_of_one_boundary_falls_with_the_error():
+    assert basins.uncertainty_exponent(LINE).value == pytest.approx(1.0, abs=0.01)
+
+
+def test_map_of_one_label_has_no_dimension_and_says_so():
+    found = basins.boundary_dimension(np.zeros((64, 64), int))
+    assert np.isnan(found.value)
+    assert not found.fit.is_good
+
+
+def test_boundary_entropy_of_a_point_at_random_is_one_half():
+    cuts = np.random.default_rng(0).integers(1, 200, 4000)  # within a box of 200 starts
+    labels = np.arange(200)[None, :] >= cuts[:, None]
+    found = basins.basin_entropy(labels.astype(int).ravel(), 200)
+    assert found.boundary == pytest.approx(0.5 * 200 / 199, abs=3 * found.boundary_error)
+    assert not found.proves_fractal
+
+
+def test_entropy_of_random_labels_is_the_logarithm_of_their_number():
+    labels = np.random.default_rng(0).integers(0, 4, (500, 500))
+    found = basins.basin_entropy(labels, 50)
+    assert found.total == pytest.approx(np.log(4), abs=1e-3)
+    assert found.proves_fractal
+
+
+def test_tipped_starts_are_counted_where_they_go():
+    tipped = basins.tipping_matrix([0, 0, 0, 1, -1], [0, 0, 1, 1, -1])
+    assert tipped.before.tolist() == tipped.after.tolist() == [-1, 0, 1]
+    assert tipped.counts.tolist() == [[1, 0, 0], [0, 2, 1], [0, 0, 1]]
+    assert tipped.agreement == 0.8
+
+
+def test_unattained_starts_do_not_make_a_third_basin():
+    labels = np.repeat([[0, -1, 1]], 32, axis=0).repeat(20, axis=1)
+    assert basins.wada(labels).basins == 2
+    assert not basins.wada(labels).is_wada
+
+
+def test_labels_seen_once_estimate_the_unseen():
+    shares = basins.fractions([0] * 97 + [1, 2, -1])
+    assert (shares.unseen, shares.never) == (0.02, 0.03)
