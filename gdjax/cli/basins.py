@@ -3,8 +3,6 @@
 import argparse
 from typing import Any
 
-import numpy as np
-
 from gdjax import landscapes, plot
 from gdjax.basins import Basins, fractions, map_basins
 from gdjax.cli.json_text import json_text
