@@ -3,8 +3,6 @@
 import argparse
 from typing import Any
 
-import numpy as np
-
 from gdjax import landscapes, plot
 from gdjax.basins import Basins, fractions, map_basins
 from gdjax.cli.json_text import json_text
@@ -65,7 +63,7 @@ def _print(
 def _found(mapped: Basins, runs: Runs) -> dict[str, Any]:
     shares = fractions(mapped.labels)
     rows = []
-    for label, share, low, high in zip(*map(np.ndarray.tolist, shares)):
+    for label, share, low, high in zip(*(column.tolist() for column in shares[:4])):
         row: dict[str, Any] = {"label": label, "share": share, "low": low, "high": high}
         if label >= 0:
             row["minimum"] = [float(mapped.attractors.params[name][label]) for name in "xy"]
