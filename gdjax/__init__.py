@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from gdjax.advice import Advice, RangeTest, RateVerdict, advise, lr_range_test
     from gdjax.basins import Attractors, Basins, map_basins
     from gdjax.diagnosis import Diagnosis, Verdict, diagnose
+    from gdjax.noise import GradientNoise, NoiseFloor, gradient_noise, noise_floor
     from gdjax.sweeps import Runs, grid, paired, sobol, sweep, uniform
 
 __all__ = [
@@ -20,6 +21,8 @@ __all__ = [
     "Basins",
     "Descent",
     "Diagnosis",
+    "GradientNoise",
+    "NoiseFloor",
     "RangeTest",
     "RateVerdict",
     "Result",
@@ -32,12 +35,14 @@ __all__ = [
     "batches",
     "curvature",
     "diagnose",
+    "gradient_noise",
     "gradient_step",
     "grid",
     "init",
     "landscapes",
     "lr_range_test",
     "map_basins",
+    "noise_floor",
     "paired",
     "plot",
     "record",
@@ -57,6 +62,7 @@ _ROOMS = {
     **dict.fromkeys(("Advice", "RangeTest", "RateVerdict", "advise", "lr_range_test"), "advice"),
     **dict.fromkeys(("Attractors", "Basins", "map_basins"), "basins"),
     **dict.fromkeys(("Diagnosis", "Verdict", "diagnose"), "diagnosis"),
+    **dict.fromkeys(("GradientNoise", "NoiseFloor", "gradient_noise", "noise_floor"), "noise"),
     **dict.fromkeys(("Runs", "grid", "paired", "sobol", "sweep", "uniform"), "sweeps"),
 }
 
