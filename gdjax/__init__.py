@@ -4,7 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from gdjax import batches, record, stop
-from gdjax.descent import Descent, Result, State, Status, init, run, step
+from gdjax.descent import Cost, Descent, Result, State, Status, cost, init, run, step
 from gdjax.update import gradient_step
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ __all__ = [
     "Advice",
     "Attractors",
     "Basins",
+    "Cost",
     "Descent",
     "Diagnosis",
     "GradientNoise",
@@ -33,6 +34,7 @@ __all__ = [
     "advise",
     "basins",
     "batches",
+    "cost",
     "curvature",
     "diagnose",
     "gradient_noise",
