@@ -78,6 +78,8 @@ def draw() -> None:
         series = {name: descended(family)[0].record for name, family in KINDS.items()}
     above = {n: one._replace(values=np.asarray(one.values) - least) for n, one in series.items()}
     ax = loss_curves(above)
-    ax.set(yscale="log", ylim=(1e-12, None), ylabel="loss above that of the closed form")
-    ax.set(title="Linear regression on the diabetes table, advised rates", xscale="symlog")
+    ax.set(yscale="log", ylim=(1e-9, None), ylabel="loss above that of the closed form")
+    ax.set(
+        title="Linear regression on the diabetes table, advised rates", xscale="log", xlim=(1, None)
+    )
     write_figure(ax, "diabetes")

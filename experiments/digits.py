@@ -1,4 +1,4 @@
-"""Full batch, mini-batch and stochastic: one network, one budget of examples, seven batch sizes.
+"""Full batch, mini-batch and stochastic: one network, one budget of examples, six batch sizes.
 
 Claim: what differs is cost against noise. On an equal budget of examples, small batches make more
 updates and go farther; large ones make fewer, and each takes less time an example. The best reaches
@@ -91,7 +91,7 @@ def trained(size: int, train: Any, choose: Any, test: Any) -> Trained:
     began = perf_counter()
     gdjax.run(d).loss.block_until_ready()
     seconds = perf_counter() - began
-    whole = gdjax.record.every(drawn.per_epoch, gdjax.record.of_loss(value))
+    whole = gdjax.record.every(max(drawn.per_epoch // 8, 1), gdjax.record.of_loss(value))
     options = {"batches": drawn, "stop": None, "max_steps": steps, "key": d.key, "record": whole}
     recorded = gdjax.run(gdjax.Descent(loss, d.params, d.optimizer, **options))
     reached = accuracy(recorded.params, test)

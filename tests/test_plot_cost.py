@@ -10,9 +10,9 @@ SERIES = {"full": Series(np.array([0, 2, 4]), np.array([3.0, 2.0, 1.0]))}
 COSTS = [Cost(10, 1, 100.0, 50.0)]
 DRAWN = {
     "examples": [10, 30, 50],
-    "updates": [0, 2, 4],
+    "updates": [2, 4],
     "flops": [100, 300, 500],
-    "seconds": [0, 4, 8],
+    "seconds": [4, 8],
 }
 
 
@@ -20,7 +20,7 @@ DRAWN = {
 def test_the_loss_is_drawn_against_what_it_cost(against):
     (line,) = plot.cost(SERIES, COSTS, against, seconds=[8.0]).lines
     np.testing.assert_allclose(line.get_xdata(), DRAWN[against])
-    np.testing.assert_allclose(line.get_ydata(), [3, 2, 1])
+    np.testing.assert_allclose(line.get_ydata(), [3, 2, 1][-len(DRAWN[against]) :])
 
 
 REFUSED = {

@@ -38,7 +38,7 @@ def cost(
       ax: the Axes to draw on; those of a new figure if left out.
 
     Returns:
-      The Axes; the cost is on a logarithmic scale, from the first record after the start.
+      The Axes; the cost is on a logarithmic scale, which leaves out a start that cost nothing.
 
     Raises:
       ModuleNotFoundError: matplotlib is not installed: `pip install 'gdjax[plot]'`.
@@ -64,7 +64,8 @@ def cost(
     ax = loss_curves(series, ax)
     for i, line in enumerate(ax.lines[-len(series) :]):
         steps = np.asarray(line.get_xdata(), float)
-        line.set_xdata(_spent(against, steps, costs[i], seconds[i] if seconds else None))
+        spent = _spent(against, steps, costs[i], seconds[i] if seconds else None)
+        line.set_data(spent[spent > 0], np.asarray(line.get_ydata())[spent > 0])
     ax.relim()
     ax.autoscale_view()
     ax.set(xscale="log", xlabel=LABELS[against])
