@@ -3,7 +3,14 @@
 import sys
 from importlib import import_module
 
-EXPERIMENTS = ("himmelblau_basins", "feigenbaum", "catapult", "edge_of_stability")
+EXPERIMENTS = (
+    "himmelblau_basins",
+    "feigenbaum",
+    "catapult",
+    "edge_of_stability",
+    "diabetes",
+    "digits",
+)
 
 
 def main(names: list[str]) -> int:

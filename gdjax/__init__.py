@@ -4,7 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from gdjax import batches, record, stop
-from gdjax.descent import Descent, Result, State, Status, init, run, step
+from gdjax.descent import Cost, Descent, Result, State, Status, cost, init, run, step
 from gdjax.update import gradient_step
 
 if TYPE_CHECKING:
@@ -12,14 +12,18 @@ if TYPE_CHECKING:
     from gdjax.advice import Advice, RangeTest, RateVerdict, advise, lr_range_test
     from gdjax.basins import Attractors, Basins, map_basins
     from gdjax.diagnosis import Diagnosis, Verdict, diagnose
+    from gdjax.noise import GradientNoise, NoiseFloor, gradient_noise, noise_floor
     from gdjax.sweeps import Runs, grid, paired, sobol, sweep, uniform
 
 __all__ = [
     "Advice",
     "Attractors",
     "Basins",
+    "Cost",
     "Descent",
     "Diagnosis",
+    "GradientNoise",
+    "NoiseFloor",
     "RangeTest",
     "RateVerdict",
     "Result",
@@ -30,14 +34,17 @@ __all__ = [
     "advise",
     "basins",
     "batches",
+    "cost",
     "curvature",
     "diagnose",
+    "gradient_noise",
     "gradient_step",
     "grid",
     "init",
     "landscapes",
     "lr_range_test",
     "map_basins",
+    "noise_floor",
     "paired",
     "plot",
     "record",
@@ -57,6 +64,7 @@ _ROOMS = {
     **dict.fromkeys(("Advice", "RangeTest", "RateVerdict", "advise", "lr_range_test"), "advice"),
     **dict.fromkeys(("Attractors", "Basins", "map_basins"), "basins"),
     **dict.fromkeys(("Diagnosis", "Verdict", "diagnose"), "diagnosis"),
+    **dict.fromkeys(("GradientNoise", "NoiseFloor", "gradient_noise", "noise_floor"), "noise"),
     **dict.fromkeys(("Runs", "grid", "paired", "sobol", "sweep", "uniform"), "sweeps"),
 }
 

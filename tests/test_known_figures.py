@@ -151,3 +151,15 @@ def test_six_hump_camels_lowest_minima_are_reached_by_descent():
     attractors = gdjax.map_basins(runs).attractors
     assert len(attractors.loss) == 6
     np.testing.assert_allclose(attractors.loss[:2], [-1.031628, -1.031628], atol=5e-7)
+
+
+def test_separable_logistic_regression_falls_as_one_over_the_squared_margin():
+    # Soudry et al. 2018; the support vectors (.5, 1.5) and (1.5, .5), each twice: 1/γ² = 1/2.
+    x = jnp.array([[0.5, 1.5], [1.5, 0.5]] * 2)
+    rate, steps = 1 / float(jnp.linalg.norm(x, 2)) ** 2, 100_000
+
+    def loss(w):
+        return jnp.sum(jax.nn.softplus(-x @ w))
+
+    reached = end(loss, jnp.zeros(2), optax.sgd(rate), steps)
+    assert float(rate * steps * reached.loss) == pytest.approx(0.50002, abs=5e-6)

@@ -31,9 +31,14 @@ class Krylov(NamedTuple):
 
 
 def lanczos(
-    product: Product, like: jax.Array, steps: int, key: jax.Array, locked: jax.Array | None = None
+    product: Product,
+    like: jax.Array,
+    steps: int,
+    key: jax.Array,
+    locked: jax.Array | None = None,
+    start: jax.Array | None = None,
 ) -> Krylov:
-    """Return the Krylov space of a symmetric matrix and a random vector.
+    """Return the Krylov space of a symmetric matrix and a vector.
 
     Where it ends early, as an invariant subspace, it goes on in another random direction
     orthogonal to it, and the entry beside the diagonal is 0.
@@ -44,6 +49,7 @@ def lanczos(
       steps: dimension of the space; with the rows of `locked` at most `dim`.
       key: random key.
       locked: orthonormal rows [any, dim] that the space is kept orthogonal to; some may be 0.
+      start: the vector [dim]; where it is 0 or None, a random one.
     """
     locked = jnp.zeros((0, like.size), like.dtype) if locked is None else locked
     eps = jnp.finfo(like.dtype).eps
@@ -82,8 +88,9 @@ def lanczos(
         return (basis, following, beside, norm), (here, beside, excess)
 
     zero, nothing = jnp.zeros((), like.dtype), jnp.zeros((steps, like.size), like.dtype)
+    first = (nothing[0], zero) if start is None else normalised(unlocked(start))
     (basis, _, _, norm), (diagonal, beside, excess) = lax.scan(
-        step, (nothing, nothing[0], zero, zero), jnp.arange(steps, dtype=jnp.int32)
+        step, (nothing, *first, zero), jnp.arange(steps, dtype=jnp.int32)
     )
     return Krylov(basis, diagonal, beside, norm, normalised(excess)[1])
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import jax
 import numpy as np
 
-from gdjax.descent import Descent
+from gdjax.descent import Cost, Descent, cost
 from gdjax.diagnosis import Diagnosis
 from gdjax.sweeps.engine import Work
 from gdjax.sweeps.lanes import Lanes
@@ -59,6 +59,11 @@ class Runs:
         """The values along each dimension, and other coordinates of the axes, by name."""
         axes = self.lanes.axes.values()
         return {name: values for axis in axes for name, (_, values) in axis.coords.items()}
+
+    @property
+    def cost(self) -> Cost:
+        """What each run cost, arrays [*shape]; an update of the first lane is compiled for it."""
+        return cost(self.lanes.descent(0)).of(self.steps)
 
     def descent(self, *index: int) -> Descent:
         """Return the descent of one lane, to be run or looked at alone.

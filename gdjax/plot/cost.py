@@ -1,0 +1,80 @@
+"""The loss against what it cost."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from gdjax.descent import Cost
+from gdjax.plot.loss_curves import loss_curves
+from gdjax.record import Series
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+LABELS = {
+    "examples": "examples seen",
+    "updates": "updates",
+    "flops": "floating-point operations",
+    "seconds": "seconds",
+}
+
+
+def cost(
+    series: Mapping[str, Series],
+    costs: Sequence[Cost],
+    against: Literal["examples", "updates", "flops", "seconds"] = "examples",
+    *,
+    seconds: Sequence[float] | None = None,
+    ax: "Axes | None" = None,
+) -> "Axes":
+    """Draw the recorded loss of several kinds of descent against what it cost.
+
+    Args:
+      series: a `Series` [records] of `gdjax.record.every` by name, of the loss of all examples say.
+      costs: for each of them the cost of an update, from `gdjax.cost`.
+      against: what of the cost.
+      seconds: for each of them how long the run took, measured; needed where it is drawn.
+      ax: the Axes to draw on; those of a new figure if left out.
+
+    Returns:
+      The Axes; the cost is on a logarithmic scale, which leaves out a start that cost nothing.
+
+    Raises:
+      ModuleNotFoundError: matplotlib is not installed: `pip install 'gdjax[plot]'`.
+      TypeError: a series or a cost is none, or `ax` is not an Axes.
+      ValueError: `against` is unknown, or there are not as many costs or seconds as series.
+
+    >>> import gdjax, gdjax.plot, optax
+    >>> d = gdjax.Descent(lambda w: w**2, 1.0, optax.sgd(0.1), record=gdjax.record.every(1))
+    >>> ax = gdjax.plot.cost({"gd": gdjax.run(d).record}, [gdjax.cost(d)], "flops")
+    >>> ax.get_xlabel()
+    'floating-point operations'
+    """
+    if against not in LABELS:
+        raise ValueError(f"against: expected one of {', '.join(LABELS)}, got {against!r}")
+    if against == "seconds" and seconds is None:
+        raise ValueError("seconds: expected those that each run took, got None")
+    for name, given in (("costs", costs), ("seconds", seconds)):
+        if given is not None and len(given) != len(series):
+            raise ValueError(f"{name}: expected {len(series)} of them, got {len(given)}")
+    for one in costs:
+        if not isinstance(one, Cost):
+            raise TypeError(f"costs: expected those of gdjax.cost, got {one!r}")
+    ax = loss_curves(series, ax)
+    for i, line in enumerate(ax.lines[-len(series) :]):
+        steps = np.asarray(line.get_xdata(), float)
+        spent = _spent(against, steps, costs[i], seconds[i] if seconds else None)
+        line.set_data(spent[spent > 0], np.asarray(line.get_ydata())[spent > 0])
+    ax.relim()
+    ax.autoscale_view()
+    ax.set(xscale="log", xlabel=LABELS[against])
+    return ax
+
+
+def _spent(against: str, steps: np.ndarray, cost: Cost, seconds: Any) -> np.ndarray:
+    if against == "updates":
+        return steps
+    if against == "seconds":
+        return seconds * steps / max(steps[-1], 1)
+    return getattr(cost.of(steps), against)

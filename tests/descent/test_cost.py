@@ -1,0 +1,64 @@
+"""What an update costs, by XLA's own count and by arithmetic."""
+
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import gdjax
+from gdjax import batches
+
+ROWS, DIM = 512, 64
+DATA = np.random.default_rng(0).normal(size=(ROWS, DIM)).astype(np.float32)
+
+
+def loss(w, batch):
+    return jnp.mean((batch @ w) ** 2)
+
+
+def descent(drawn, optimizer=None):
+    optimizer = optax.sgd(1e-3) if optimizer is None else optimizer
+    return gdjax.Descent(loss, jnp.ones(DIM), optimizer, batches=drawn, max_steps=5, stop=None)
+
+
+@pytest.mark.parametrize("size", [ROWS, ROWS // 8])
+def test_operations_are_those_of_two_products_with_the_batch(size):
+    found = gdjax.cost(descent(batches.mini(DATA, size, shuffle=False)))
+    assert (found.examples, found.gradients) == (size, 1)
+    assert found.flops == pytest.approx(4 * size * DIM, rel=0.1)
+    assert found.bytes >= 4 * size * DIM
+
+
+def test_a_run_sees_the_batch_at_its_start_too():
+    drawn = batches.mini(DATA, 64, shuffle=False)
+    result = gdjax.run(descent(drawn))
+    assert gdjax.cost(descent(drawn)).of(result.steps).examples == 6 * 64
+
+
+def test_without_batches_the_examples_are_not_known():
+    found = gdjax.cost(gdjax.Descent(lambda w: w**2, 1.0, optax.sgd(0.1)))
+    assert np.isnan(found.examples)
+    assert found.flops > 0
+
+
+def test_nothing_is_run():
+    big = gdjax.Descent(lambda w: jnp.sum(w**2), jnp.ones(3), optax.sgd(0.1), max_steps=10**9)
+    assert gdjax.cost(big).gradients == 1
+
+
+def test_runs_report_what_each_of_them_cost():
+    def lane(rate, steps):
+        d = descent(batches.full(DATA))
+        return gdjax.Descent(
+            d.loss, d.params, optax.sgd(rate), batches=d.batches, stop=None, max_steps=steps
+        )
+
+    runs = gdjax.sweep(lane, rate=[1e-3, 2e-3], steps=[1, 4, 9])
+    np.testing.assert_array_equal(runs.cost.examples, [[1024, 2560, 5120]] * 2)
+    one = gdjax.cost(runs.descent(0, 0)).flops
+    np.testing.assert_allclose(runs.cost.flops, one * (runs.steps + 1))
+
+
+def test_what_is_no_descent_is_refused():
+    with pytest.raises(TypeError, match=r"^d: "):
+        gdjax.cost(3)

@@ -1,0 +1,178 @@
+"""The level at which mini-batches hold the loss, against exact covariances."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import gdjax
+from gdjax import batches
+from gdjax.noise.response import epoch_of, excess
+
+RNG = np.random.default_rng(3)
+CENTRES = RNG.normal(size=64)
+CENTRES -= CENTRES.mean()
+CURVATURE, RATE = 2.0, 0.2
+RHO = 1 - RATE * CURVATURE
+
+
+def bowl(x, c):
+    return CURVATURE * jnp.mean((x - c) ** 2) / 2
+
+
+def floor(size, replace, rate=RATE, **changes):
+    drawn = batches.mini(CENTRES, size, replace=replace)
+    return gdjax.noise_floor(bowl, 0.0, drawn, rate, **changes)
+
+
+def variance(size, factor=1.0):
+    """Return V: E x² settles there, if batches are independent."""
+    return RATE * CURVATURE * CENTRES.var() / (size * (2 - RATE * CURVATURE)) * factor
+
+
+@pytest.mark.parametrize("size", [1, 8, 64])
+def test_with_replacement_the_level_is_exact(size, x64):
+    found = floor(size, True, steps=13, chains=2)
+    level = CURVATURE / 2 * variance(size)
+    assert found.stationary.value - found.minimum == pytest.approx(level, rel=1e-12)
+    after = level * (1 - RHO**26)
+    assert found.predicted.value - found.minimum == pytest.approx(after, rel=1e-12)
+
+
+def test_independent_batches_without_replacement_have_the_noise_of_a_finite_population(x64):
+    found = floor(40, False, chains=2, steps=1)  # an epoch is one batch
+    level = CURVATURE / 2 * variance(40, (64 - 40) / 63)
+    assert found.stationary.value - found.minimum == pytest.approx(level, rel=1e-12)
+
+
+def test_all_examples_hold_nothing_up(x64):
+    found = floor(64, False, steps=7, chains=2)
+    assert found.stationary.value == found.predicted.value == found.minimum
+    assert found.measured.value == pytest.approx(float(found.minimum), rel=1e-14)
+
+
+def square_after(steps, size, rho, rate, curvature, spread):
+    """Return E x² from 0, by the whole covariance of the batches of shuffled epochs."""
+    step = np.arange(steps)
+    epoch = step // (64 // size)
+    covariance = -spread / 63 * (epoch[:, None] == epoch[None, :])
+    covariance[step, step] = spread / size * (64 - size) / 63
+    weight = rate * curvature * rho ** (steps - 1 - step)
+    return weight @ covariance @ weight
+
+
+@pytest.mark.parametrize("size", [1, 24, 40])  # 24: of each epoch 16 are left out
+def test_shuffled_epochs_are_anticorrelated(size, x64):
+    epoch = epoch_of(batches.mini(CENTRES, size))
+    reach = np.array([1e-3, 0.02, 0.4, 1.0, 1.8])
+    flat = np.zeros(5, bool)
+    for steps in (1, 5, 64, 131):
+        after, _ = excess(reach, flat, epoch, steps)
+        exact = [square_after(steps, size, 1 - r, 1.0, 1.0, 1.0) * r for r in reach]
+        np.testing.assert_allclose(after, exact, rtol=1e-9, atol=1e-15)
+    late = range(20 * 64, 20 * 64 + 64 // size)
+    settled = [
+        np.mean([square_after(t, size, 1 - r, 1.0, 1.0, 1.0) * r for t in late]) for r in reach[1:]
+    ]
+    np.testing.assert_allclose(excess(reach, flat, epoch, 1)[1][1:], settled, rtol=1e-9)
+
+
+@pytest.mark.parametrize("drawn", [batches.stochastic(CENTRES), batches.mini(CENTRES, 24)])
+def test_flat_directions_have_the_limit_of_small_curvatures(drawn, x64):
+    epoch = epoch_of(drawn)
+    limit = excess(np.zeros(1), np.ones(1, bool), epoch, 1)[1]
+    near = excess(np.full(1, 1e-7), np.zeros(1, bool), epoch, 1)[1]
+    np.testing.assert_allclose(limit, near, rtol=1e-4)
+
+
+@pytest.mark.parametrize("replace", [False, True])
+@pytest.mark.parametrize("size", [1, 8, 64])
+def test_predicted_level_is_the_measured_one(size, replace, x64):
+    found = floor(size, replace, steps=20, chains=4096)
+    assert abs(found.predicted.value - found.measured.value) <= 3 * found.measured.error + 1e-15
+
+
+def rows(dim, examples=200):
+    x = RNG.normal(size=(examples, dim)) * np.geomspace(1, 0.05, dim)
+    y = x @ np.ones(dim) + RNG.normal(size=examples)
+    solution = np.linalg.lstsq(x, y)[0]
+    gradients = (x @ solution - y)[:, None] * x
+    return x, y, solution, x.T @ x / examples, gradients.T @ gradients / examples
+
+
+def regression(w, batch):
+    return jnp.mean((batch[0] @ w - batch[1]) ** 2) / 2
+
+
+def level_of(hessian, covariance, rate, size):
+    """Return ½ tr HS, of S = (1 − ηH) S (1 − ηH) + η² C solved as a linear system."""
+    dim = len(hessian)
+    shrink = np.eye(dim) - rate * hessian
+    system = np.eye(dim**2) - np.kron(shrink, shrink)
+    settled = np.linalg.solve(system, rate**2 / size * covariance.ravel()).reshape(dim, dim)
+    return np.trace(hessian @ settled) / 2
+
+
+def test_the_stationary_covariance_solves_its_lyapunov_equation(x64):
+    x, y, solution, hessian, covariance = rows(5)
+    drawn = batches.mini((x, y), 4, replace=True)
+    found = gdjax.noise_floor(regression, solution, drawn, 0.5, steps=1, chains=2)
+    exact = level_of(hessian, covariance, 0.5, 4)
+    assert found.stationary.value - found.minimum == pytest.approx(exact, rel=1e-10)
+
+
+def test_of_many_parameters_the_level_is_within_its_error(x64):
+    x, y, solution, hessian, covariance = rows(300, 600)
+    values, axes = np.linalg.eigh(hessian)
+    noise = np.diag(axes.T @ covariance @ axes)
+    rate = 1.0 / values[-1]
+    exact = rate / 2 * np.sum(noise / (2 - rate * values)) / 4
+    drawn = batches.mini((x, y), 4, replace=True)
+    found = gdjax.noise_floor(regression, solution, drawn, rate, steps=1, chains=2).stationary
+    above = found.value - regression(solution, (x, y))
+    assert abs(above - exact) < 4 * found.error
+    assert found.error < 0.02 * exact
+
+
+@pytest.mark.parametrize("rate", [1.0, 1.2])  # 2 / CURVATURE, and beyond
+def test_rates_that_are_not_stable_settle_nowhere(rate):
+    assert floor(8, True, rate, chains=2, steps=1).stationary.value == np.inf
+
+
+def test_where_the_loss_falls_nothing_settles():
+    def saddle(w, c):
+        return jnp.mean((w[0] - c) ** 2 - (w[1] - c) ** 2)
+
+    drawn = batches.stochastic(CENTRES.astype(np.float32))
+    found = gdjax.noise_floor(saddle, jnp.zeros(2), drawn, 0.1, steps=3, chains=2)
+    assert found.stationary.value == np.inf
+    assert np.isfinite(found.predicted.value)
+
+
+def test_noise_in_a_flat_direction_does_not_settle_but_costs_nothing(x64):
+    def valley(w, c):
+        return jnp.mean((w[0] - c) ** 2 + c * w[1]) / 2
+
+    drawn = batches.mini(CENTRES, 1, replace=True)
+    found = gdjax.noise_floor(valley, jnp.zeros(2), drawn, RATE, steps=10, chains=2)
+    above = RATE * CENTRES.var() / (2 - RATE) / 2 * (1 - (1 - RATE) ** 20)
+    assert found.predicted.value - found.minimum == pytest.approx(above, rel=1e-12)
+
+
+REFUSED = {
+    "rate": (lambda: floor(8, True, 0.0), ValueError, "learning_rate"),
+    "steps": (lambda: floor(8, True, steps=0), ValueError, "steps"),
+    "chains": (lambda: floor(8, True, chains=1), ValueError, "chains"),
+    "order": (
+        lambda: gdjax.noise_floor(bowl, 0.0, batches.mini(CENTRES, 8, shuffle=False), 0.1),
+        ValueError,
+        "batches",
+    ),
+    "no batches": (lambda: gdjax.noise_floor(bowl, 0.0, CENTRES, 0.1), TypeError, "batches"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_is_refused(case, no_compilation):
+    call, error, name = REFUSED[case]
+    with pytest.raises(error, match=f"^{name}: "), no_compilation():
+        call()

@@ -1,0 +1,38 @@
+"""The loss against its cost."""
+
+import numpy as np
+import pytest
+
+from gdjax import Cost, plot
+from gdjax.record import Series
+
+SERIES = {"full": Series(np.array([0, 2, 4]), np.array([3.0, 2.0, 1.0]))}
+COSTS = [Cost(10, 1, 100.0, 50.0)]
+DRAWN = {
+    "examples": [10, 30, 50],
+    "updates": [2, 4],
+    "flops": [100, 300, 500],
+    "seconds": [4, 8],
+}
+
+
+@pytest.mark.parametrize("against", DRAWN)
+def test_the_loss_is_drawn_against_what_it_cost(against):
+    (line,) = plot.cost(SERIES, COSTS, against, seconds=[8.0]).lines
+    np.testing.assert_allclose(line.get_xdata(), DRAWN[against])
+    np.testing.assert_allclose(line.get_ydata(), [3, 2, 1][-len(DRAWN[against]) :])
+
+
+REFUSED = {
+    "against": (lambda: plot.cost(SERIES, COSTS, "money"), ValueError, "against"),
+    "seconds": (lambda: plot.cost(SERIES, COSTS, "seconds"), ValueError, "seconds"),
+    "costs": (lambda: plot.cost(SERIES, []), ValueError, "costs"),
+    "no cost": (lambda: plot.cost(SERIES, [1.0]), TypeError, "costs"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_is_refused(case):
+    call, error, name = REFUSED[case]
+    with pytest.raises(error, match=f"^{name}: "):
+        call()
