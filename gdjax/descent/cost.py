@@ -6,6 +6,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from gdjax.batches import Batches, HostBatches
 from gdjax.descent.description import Descent, canonical, with_traced_budget
 from gdjax.descent.programs import lowered
 from gdjax.descent.stepping import first_state, updated
@@ -52,7 +53,8 @@ def cost(d: Descent) -> Cost:
       The cost of an update; `cost(d).of(result.steps)` is that of a run.
 
     Raises:
-      TypeError: `d` is no Descent, or the loss does not return a real floating scalar.
+      TypeError: `d` is no Descent, its batches are on the host, or the loss does not return a real
+        floating scalar.
 
     >>> import gdjax, jax.numpy as jnp, optax
     >>> d = gdjax.Descent(lambda w, batch: jnp.mean((w - batch) ** 2), 0.0, optax.sgd(0.1),
@@ -62,9 +64,24 @@ def cost(d: Descent) -> Cost:
     (100, 1, True)
     """
     d = with_traced_budget(canonical(d))
+    examples = _examples(d.batches)
     found = lowered(updated, d, jax.eval_shape(first_state, d)).compile().cost_analysis()
     parts = found if isinstance(found, list) else [found]  # one for each module, in some versions
     known = parts[0] if parts and parts[0] else {}
-    examples = np.nan if d.batches is None else d.batches.size
     flops, moved = (float(known.get(name, np.nan)) for name in ("flops", "bytes accessed"))
     return Cost(examples, 1, flops, moved)
+
+
+def _examples(batches: Batches | HostBatches | None) -> Any:
+    """Return the examples of an update, on average over an epoch."""
+    if batches is None:
+        return np.nan
+    if not isinstance(batches, Batches):
+        raise TypeError(
+            "batches: expected data in memory, as the cost is that of one program; give one batch "
+            "of those on the host as gdjax.batches.full"
+        )
+    plan = batches.plan
+    if plan.pad:
+        return plan.examples / np.asarray(plan.per_epoch)[()]
+    return plan.size if plan.count is None else np.asarray(plan.count)[()]

@@ -78,4 +78,9 @@ def require_batches(batches: Any) -> Batches:
             "batches: expected batches of gdjax.batches, such as gdjax.batches.mini(data, 32), "
             f"got {batches!r}"
         )
+    if batches.plan.weighted:
+        raise TypeError(
+            "batches: expected batches without weights, of which each example counts the same; "
+            "leave out pad= and most="
+        )
     return batches

@@ -1,5 +1,6 @@
 """What an update costs, by XLA's own count and by arithmetic."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
@@ -62,3 +63,30 @@ def test_runs_report_what_each_of_them_cost():
 def test_what_is_no_descent_is_refused():
     with pytest.raises(TypeError, match=r"^d: "):
         gdjax.cost(3)
+
+
+@pytest.mark.parametrize(
+    ("options", "examples"),
+    [({"size": 4}, 4), ({"size": 4, "pad": True}, 10 / 3), ({"size": 3, "most": 5}, 3)],
+    ids=["plain", "padded", "of a size below the largest"],
+)
+def test_examples_of_an_update_are_those_that_count(options, examples):
+    batches = gdjax.batches.mini(jnp.arange(10.0), **options)
+
+    def loss(w, batch):
+        return jnp.mean((w - jax.tree.leaves(batch)[0]) ** 2)
+
+    d = gdjax.Descent(loss, 0.0, optax.sgd(0.1), batches=batches, key=jax.random.key(0))
+    assert gdjax.cost(d).examples == pytest.approx(examples)
+
+
+def test_batches_on_the_host_have_no_cost_of_one_program():
+    d = gdjax.Descent(
+        lambda w, batch: jnp.mean((w - batch) ** 2),
+        0.0,
+        optax.sgd(0.1),
+        batches=gdjax.batches.host(np.arange(10.0), 5),
+        key=jax.random.key(0),
+    )
+    with pytest.raises(TypeError, match=r"^batches: expected data in memory"):
+        gdjax.cost(d)

@@ -152,3 +152,9 @@ def test_what_is_refused(case, no_compilation):
     call, error, name = REFUSED[case]
     with pytest.raises(error, match=f"^{name}: "), no_compilation():
         call()
+
+
+def test_batches_with_weights_are_refused():
+    batches = gdjax.batches.mini(jnp.arange(10.0), 4, pad=True)
+    with pytest.raises(TypeError, match=r"^batches: expected batches without weights"):
+        gdjax.gradient_noise(lambda w, batch: jnp.mean((w - batch) ** 2), 0.0, batches)
