@@ -272,6 +272,7 @@ def test_no_data_are_compiled_in():
     assert program(descent(SGD, record=closed_over)) > 300_000
 
 
+@pytest.mark.long
 def test_held_out_data_are_evaluated_in_lanes():
     def lane(rate):
         record = gdjax.record.every(5, Partial(held_out_loss, HELD_OUT))

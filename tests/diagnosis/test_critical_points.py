@@ -6,12 +6,14 @@ from math import comb, pi, sqrt
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 import optax
 
 import gdjax
 from gdjax import Descent, Verdict
 
 
+@pytest.mark.long
 def test_separable_double_well_has_3_to_the_d_critical_points_with_binomial_indices():
     dim = 3
     points = np.array(list(product([-1.0, 0.0, 1.0], repeat=dim)))
@@ -38,6 +40,7 @@ def quadratic(w, matrix):
     return w @ matrix @ w / 2
 
 
+@pytest.mark.long
 def test_critical_points_of_gaussian_orthogonal_hessians_are_rarely_minima():
     lanes = 4000
 

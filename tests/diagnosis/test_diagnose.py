@@ -69,6 +69,7 @@ def test_minimum_is_found_along_a_bent_valley():
     assert diagnosed(Descent(net, start, optax.sgd(0.2), (0.01,))).verdict == Verdict.MINIMUM
 
 
+@pytest.mark.long
 def test_run_that_crosses_a_cusp_at_the_same_height_does_not_descend(x64):
     start = jnp.array([0.3, 0.2])
     found = diagnosed(Descent(gdjax.landscapes.ackley, start, optax.sgd(0.01)))
@@ -76,6 +77,7 @@ def test_run_that_crosses_a_cusp_at_the_same_height_does_not_descend(x64):
     assert found.period == 2
 
 
+@pytest.mark.long
 def test_run_that_rests_elsewhere_later_is_not_at_the_saddle_it_passed():
     def loss(w):
         return (jnp.prod(w) - 1) ** 2 / 2

@@ -16,7 +16,8 @@ def uncertainty_exponent(labels: Any) -> Exponent:
     elsewhere; f(eps), the mean of their share over the axes, follows f(eps) ~ eps^alpha. With a
     smooth boundary alpha = 1; in general alpha = d - D, with D the boundary's dimension, so that
     with a small alpha even a much better-known start is hardly more certain. At its edges the map
-    is mirrored.
+    is mirrored. Moves step over basins that are thinner than they are long: where basins have
+    hardly any interior, as sets of measure zero, alpha comes out too small, by more than its error.
 
     Starts labelled -1 are left out, and so is a move to one. To count them as a basin, pass
     `labels + 1`. Axes of length 1 are left out as well.
