@@ -10,14 +10,18 @@ BLOCKS = re.findall(r"^```python\n(.*?)^```", README.read_text(), re.DOTALL | re
 
 
 @pytest.fixture(scope="module")
-def namespace():
-    return {}
+def session():
+    """Return the names that the blocks define, and how many blocks have run."""
+    return {}, [0]
 
 
 @pytest.mark.parametrize("number", range(len(BLOCKS)))
-def test_block_runs(number, namespace, tmp_path, monkeypatch):
+def test_block_runs(number, session, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    exec(compile(BLOCKS[number], f"README block {number + 1}", "exec"), namespace)
+    names, done = session
+    while done[0] <= number:  # where another process ran those before, this one does too
+        block, done[0] = done[0], done[0] + 1
+        exec(compile(BLOCKS[block], f"README block {block + 1}", "exec"), names)
 
 
 def test_there_are_blocks():

@@ -6,8 +6,8 @@ from math import comb, pi, sqrt
 import jax
 import jax.numpy as jnp
 import numpy as np
-import pytest
 import optax
+import pytest
 
 import gdjax
 from gdjax import Descent, Verdict
