@@ -128,7 +128,15 @@ def test_a_step_uses_the_gradient_of_its_own_batch(kind):
     np.testing.assert_allclose(gdjax.run(d).record.values, losses, rtol=1e-4)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "kind",
+    [
+        pytest.param("in order", marks=pytest.mark.long),
+        pytest.param("shuffled", marks=pytest.mark.long),
+        pytest.param("replaced", marks=pytest.mark.long),
+        "stochastic",
+    ],
+)
 def test_alone_resumed_stepped_and_in_a_sweep_are_one_run(kind):
     drawn = KINDS[kind]
     whole = gdjax.run(descent(drawn))

@@ -6,7 +6,7 @@ import pytest
 
 from experiments.__main__ import EXPERIMENTS
 
-LONG = {"edge_of_stability", "digits"}
+LONG = {"edge_of_stability", "feigenbaum", "digits"}
 CASES = [pytest.param(n, marks=[pytest.mark.long] * (n in LONG)) for n in EXPERIMENTS]
 
 

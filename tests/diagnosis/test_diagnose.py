@@ -21,6 +21,7 @@ def feigenbaum(rate):
     return diagnosed(d)
 
 
+@pytest.mark.long
 def test_periods_double_on_the_way_to_chaos(x64):
     rates = jnp.array([1.9, 2.2, 2.5, 2.55, 2.566, 2.5692, 2.8285, 3.0])
     found = jax.jit(jax.vmap(feigenbaum))(rates)

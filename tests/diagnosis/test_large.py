@@ -79,6 +79,7 @@ def found(case, dim):
     return diagnosed(dim)(weights, *numbers, jnp.int32(case.steps))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", CASES)
 def test_it_gets_its_verdict(name):
     verdict = found(CASES[name], 257).verdict
