@@ -64,7 +64,7 @@ def cost(d: Descent) -> Cost:
     (100, 1, True)
     """
     d = with_traced_budget(canonical(d))
-    examples = _examples(d.batches)
+    examples = np.asarray(examples_of(d.batches)).item()
     found = lowered(updated, d, jax.eval_shape(first_state, d)).compile().cost_analysis()
     parts = found if isinstance(found, list) else [found]  # one for each module, in some versions
     known = parts[0] if parts and parts[0] else {}
@@ -72,8 +72,8 @@ def cost(d: Descent) -> Cost:
     return Cost(examples, 1, flops, moved)
 
 
-def _examples(batches: Batches | HostBatches | None) -> Any:
-    """Return the examples of an update, on average over an epoch."""
+def examples_of(batches: Batches | HostBatches | None) -> Any:
+    """Return the examples of an update, on average over an epoch; traced if the batch size is."""
     if batches is None:
         return np.nan
     if not isinstance(batches, Batches):
@@ -83,5 +83,5 @@ def _examples(batches: Batches | HostBatches | None) -> Any:
         )
     plan = batches.plan
     if plan.pad:
-        return plan.examples / np.asarray(plan.per_epoch)[()]
-    return plan.size if plan.count is None else np.asarray(plan.count)[()]
+        return plan.examples / plan.per_epoch
+    return plan.size if plan.count is None else plan.count

@@ -1,13 +1,15 @@
 """What a sweep returns."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import jax
 import numpy as np
 
+from gdjax.batches import Batches
 from gdjax.descent import Cost, Descent, cost
+from gdjax.descent.cost import examples_of
 from gdjax.diagnosis import Diagnosis
 from gdjax.sweeps.engine import Work
 from gdjax.sweeps.lanes import Lanes
@@ -62,8 +64,16 @@ class Runs:
 
     @property
     def cost(self) -> Cost:
-        """What each run cost, arrays [*shape]; an update of the first lane is compiled for it."""
-        return cost(self.lanes.descent(0)).of(self.steps)
+        """What each run cost, arrays [*shape].
+
+        Operations and bytes are those of an update of the first lane, which is compiled for it: all
+        lanes run the same program. Examples are each lane's own, where the batch size is swept.
+        """
+        first = self.lanes.descent(0)
+        update = cost(first)
+        if isinstance(first.batches, Batches) and first.batches.plan.count is not None:
+            update = replace(update, examples=_examples(self.lanes))
+        return update.of(self.steps)
 
     def descent(self, *index: int) -> Descent:
         """Return the descent of one lane, to be run or looked at alone.
@@ -137,3 +147,17 @@ def _claim(owners: dict[str, str], name: str, owner: str) -> None:
 
 def _label(entry) -> str:
     return jax.tree_util.keystr((entry,), simple=True)
+
+
+def _examples(lanes: Lanes) -> np.ndarray:
+    """Return the examples of an update of each lane [*shape]."""
+
+    @jax.jit
+    @jax.vmap
+    def of_lane(number, place):
+        values = lanes.lane.values(lanes.sources, place)
+        return examples_of(lanes.lane.descent(values, number, lanes.key).batches)
+
+    numbers = np.arange(lanes.count, dtype=np.int32)
+    places = [index.astype(np.int32) for index in np.unravel_index(numbers, lanes.shape)]
+    return np.asarray(of_lane(numbers, places)).reshape(lanes.shape)

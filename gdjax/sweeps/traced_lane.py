@@ -175,13 +175,12 @@ def traced_lane(lane: Lane, keep: Keep, sources: PyTree, key: Any) -> TracedLane
     program = program.cut(changing)
     # Those that begin have all made no update before.
     shared = len(jax.tree.leaves((constants, sources, key)))
+    waiting = _cut(program, shared, changing, first, after_careful, kept)
+    moving = sum(prod(atom.aval.shape) for atom in first[1 : 1 + params])
+    is_careful = not has_histories and _work(waiting.operations[CHANGING]) > CARE * moving
+    after = after_careful if is_careful else after
     fresh = _cut(program, shared + 1, changing, first, after, kept)
     work = _work(fresh.operations[SHARED if has_histories else CHANGING])
-    moving = sum(prod(atom.aval.shape) for atom in first[1 : 1 + params])
-    is_careful = not has_histories and work > CARE * moving
-    if is_careful:
-        fresh = _cut(program, shared + 1, changing, first, after_careful, kept)
-    waiting = _cut(program, shared, changing, first, after_careful, kept)
     waiting = waiting._replace(common=[False] * len(waiting.leaves), entrywise=fresh.entrywise)
     return TracedLane(
         constants, fresh, waiting, shapes[4][1], params, has_histories, is_careful, work

@@ -46,7 +46,9 @@ def assert_within(found, error, true):
     assert np.all(np.abs(found - true[..., : found.shape[-1]]) <= error + 3e-7 * scale)
 
 
-@pytest.mark.parametrize(("dim", "k", "steps"), [(40, 2, 12), (120, 1, 40)])
+@pytest.mark.parametrize(
+    ("dim", "k", "steps"), [(40, 2, 12), pytest.param(120, 1, 40, marks=pytest.mark.long)]
+)
 def test_errors_of_lanczos_are_bounds(dim, k, steps):
     @jax.jit
     @jax.vmap

@@ -65,6 +65,21 @@ def test_what_is_no_descent_is_refused():
         gdjax.cost(3)
 
 
+@pytest.mark.parametrize("pad", [False, True])
+def test_runs_of_swept_batch_sizes_saw_the_examples_of_their_own(pad):
+    def loss(w, batch):
+        x, weights = batch
+        return jnp.average((w - x) ** 2, weights=weights)
+
+    def lane(rate, size):
+        drawn = batches.mini(jnp.arange(10.0), size, most=5, pad=pad)
+        return gdjax.Descent(loss, 0.0, optax.sgd(rate), batches=drawn, stop=None, max_steps=4)
+
+    runs = gdjax.sweep(lane, rate=[0.1, 0.2], size=[1, 4, 5], key=jax.random.key(0))
+    each = [1, 10 / 3, 5] if pad else [1, 4, 5]  # of an update, on average over an epoch
+    np.testing.assert_allclose(runs.cost.examples, [[5 * x for x in each]] * 2, rtol=1e-6)
+
+
 @pytest.mark.parametrize(
     ("options", "examples"),
     [({"size": 4}, 4), ({"size": 4, "pad": True}, 10 / 3), ({"size": 3, "most": 5}, 3)],

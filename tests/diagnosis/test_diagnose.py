@@ -171,7 +171,13 @@ def in_batches():
     return of
 
 
-@pytest.mark.parametrize("tol", [0.0, 0.03], ids=["out of budget", "by the chance of a batch"])
+@pytest.mark.parametrize(
+    "tol",
+    [
+        pytest.param(0.0, id="out of budget"),
+        pytest.param(0.03, id="by the chance of a batch", marks=pytest.mark.long),
+    ],
+)
 def test_noise_of_batches_is_no_minimum(in_batches, tol):
     found = in_batches(0.1, tol, 1000)
     assert found.verdict == Verdict.BOUNDED

@@ -86,6 +86,7 @@ def test_it_gets_its_verdict(name):
     assert Verdict(int(verdict)).name == CASES[name].verdict.name
 
 
+@pytest.mark.long
 def test_curvatures_are_those_of_the_ends_of_the_spectrum():
     bowl = found(CASES["bowl"], 257)
     np.testing.assert_allclose([bowl.curvature_min, bowl.curvature_max], [1, 10], rtol=1e-3)

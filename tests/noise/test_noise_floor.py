@@ -120,6 +120,7 @@ def test_the_stationary_covariance_solves_its_lyapunov_equation(x64):
     assert found.stationary.value - found.minimum == pytest.approx(exact, rel=1e-10)
 
 
+@pytest.mark.long
 def test_of_many_parameters_the_level_is_within_its_error(x64):
     x, y, solution, hessian, covariance = rows(300, 600)
     values, axes = np.linalg.eigh(hessian)

@@ -102,6 +102,7 @@ def test_momentum_allows_its_own_larger_limit():
     assert gdjax.run(d).status == Status.CONVERGED
 
 
+@pytest.mark.long
 def test_walls_of_himmelblau_no_longer_throw_starts_out():
     axes = {"start": gdjax.grid(x=(-6, 6, 12), y=(-6, 6, 12)), "key": jax.random.key(0)}
     himmelblau, rate = gdjax.landscapes.himmelblau, 0.03
