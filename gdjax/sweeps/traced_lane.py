@@ -37,7 +37,7 @@ from gdjax.trees import PyTree
 
 Keep = Callable[[Descent, Outcome], PyTree]
 MOST_COMPILED_IN = 1024  # bytes of a constant; a larger one is an argument of the program
-CARE = 64  # numbers that a turn computes for each parameter, beside which care costs little
+CARE = 256  # numbers that a turn computes for each parameter: with half of them care costs 8%
 MOST_NUMBERS = 500  # beyond, XLA takes longer to compile them than they save
 SHARED, OWN, CHANGING = range(3)  # by all lanes; by one lane throughout; from turn to turn
 
