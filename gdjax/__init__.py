@@ -4,13 +4,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from gdjax import batches, record, stop
-from gdjax.descent import Cost, Descent, Result, State, Status, cost, init, run, step
+from gdjax.descent import Descent, Result, State, Status, init, run, step
 from gdjax.update import gradient_step
 
 if TYPE_CHECKING:
     from gdjax import basins, curvature, landscapes, plot, reduce, schedules, transforms
     from gdjax.advice import Advice, RangeTest, RateVerdict, advise, lr_range_test
     from gdjax.basins import Attractors, Basins, map_basins
+    from gdjax.descent.cost import Cost, cost
     from gdjax.diagnosis import Diagnosis, Verdict, diagnose
     from gdjax.noise import GradientNoise, NoiseFloor, gradient_noise, noise_floor
     from gdjax.sweeps import Runs, grid, paired, sobol, sweep, uniform
@@ -63,6 +64,7 @@ __all__ = [
 _ROOMS = {
     **dict.fromkeys(("Advice", "RangeTest", "RateVerdict", "advise", "lr_range_test"), "advice"),
     **dict.fromkeys(("Attractors", "Basins", "map_basins"), "basins"),
+    **dict.fromkeys(("Cost", "cost"), "descent.cost"),
     **dict.fromkeys(("Diagnosis", "Verdict", "diagnose"), "diagnosis"),
     **dict.fromkeys(("GradientNoise", "NoiseFloor", "gradient_noise", "noise_floor"), "noise"),
     **dict.fromkeys(("Runs", "grid", "paired", "sobol", "sweep", "uniform"), "sweeps"),

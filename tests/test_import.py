@@ -24,7 +24,7 @@ def test_unknown_name_is_no_attribute():
 
 
 LATER = ["advice", "basins", "curvature", "landscapes", "plot", "reduce", "schedules", "sweeps"]
-LATER += ["transforms"]
+LATER += ["transforms", "batches.hosted", "descent.cost", "descent.hosted", "noise", "stop.noisy"]
 
 
 @pytest.mark.parametrize("room", LATER)

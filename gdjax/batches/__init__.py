@@ -5,10 +5,15 @@ The three kinds of gradient descent differ in nothing else. `Descent(batches=...
 calls the loss with the batch as its last argument.
 """
 
-from gdjax.batches.hosted import HostBatches, host, stream
+from typing import TYPE_CHECKING, Any
+
 from gdjax.batches.kinds import full, mini, stochastic
+from gdjax.batches.outside import HostBatches
 from gdjax.batches.plan import Order, Weighted
 from gdjax.batches.sampled import Batches
+
+if TYPE_CHECKING:
+    from gdjax.batches.hosted import host, stream
 
 __all__ = [
     "Batches",
@@ -21,3 +26,15 @@ __all__ = [
     "stochastic",
     "stream",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module 'gdjax.batches' has no attribute {name!r}")
+    from gdjax.batches import hosted  # what few runs need would make the import of gdjax longer
+
+    return getattr(hosted, name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

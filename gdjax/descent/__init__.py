@@ -1,7 +1,5 @@
 """A descent described and run."""
 
-from gdjax.descent.cost import Cost as Cost
-from gdjax.descent.cost import cost as cost
 from gdjax.descent.description import Descent as Descent
 from gdjax.descent.running import run as run
 from gdjax.descent.state import Result as Result

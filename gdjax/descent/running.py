@@ -11,7 +11,6 @@ from gdjax.descent.description import (
     with_traced_budget,
 )
 from gdjax.descent.histories import recorders_of_histories, with_histories
-from gdjax.descent.hosted import moved_on_host
 from gdjax.descent.programs import compiled
 from gdjax.descent.reopening import reopened
 from gdjax.descent.state import Result, State
@@ -52,6 +51,8 @@ def run(d: Descent, state: State | None = None) -> Result:
     """
     d = canonical(d)
     if isinstance(d.batches, HostBatches):
+        from gdjax.descent.hosted import moved_on_host  # few runs need it
+
         return _result(*compiled(_end, *moved_on_host(d, state)))
     if d.stop is not None and not recorders_of_histories(d):
         d = with_traced_budget(d)

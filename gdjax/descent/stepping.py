@@ -8,7 +8,6 @@ import jax.numpy as jnp
 import optax
 
 from gdjax.batches import HostBatches
-from gdjax.batches.hosted import read
 from gdjax.descent.description import (
     INT32_MAX,
     Descent,
@@ -71,6 +70,8 @@ def with_batch(d: Descent, step: Any) -> Descent:
     """Return the descent with two batches read, from a step on, if they are on the host."""
     if not isinstance(d.batches, HostBatches):
         return d
+    from gdjax.batches.hosted import read  # made by it, so it is imported
+
     return with_batches(d, next(read(d.batches, d.key, step)))
 
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from gdjax.descent import Cost
+from gdjax.descent.cost import Cost
 from gdjax.plot.loss_curves import loss_curves
 from gdjax.record import Series
 

@@ -8,8 +8,8 @@ import jax
 import numpy as np
 
 from gdjax.batches import Batches
-from gdjax.descent import Cost, Descent, cost
-from gdjax.descent.cost import examples_of
+from gdjax.descent import Descent
+from gdjax.descent.cost import Cost, cost, examples_of
 from gdjax.diagnosis import Diagnosis
 from gdjax.sweeps.engine import Work
 from gdjax.sweeps.lanes import Lanes
