@@ -43,6 +43,7 @@ def test_an_epoch_sees_no_example_twice(examples, size):
         assert not np.array_equal(epochs[0], epochs[1])
 
 
+@pytest.mark.long
 def test_every_permutation_is_as_likely():
     drawn = batches.mini({"y": np.arange(4)}, 4)
     keys = jax.random.split(KEY, 24_000)
@@ -52,6 +53,7 @@ def test_every_permutation_is_as_likely():
     assert np.sum((counts - 1000) ** 2 / 1000) < 41.6  # chi-squared of 23, once in 100
 
 
+@pytest.mark.long
 def test_what_fills_no_batch_differs_from_epoch_to_epoch():
     drawn = batches.mini(ROWS, 4)  # 5 batches, and 2 of 22 examples are left out
     left_out = [set(range(22)) - set(seen(drawn, np.arange(5) + 5 * i).flat) for i in range(40)]
@@ -202,7 +204,14 @@ def test_a_padded_batch_has_the_gradient_of_its_examples():
     np.testing.assert_allclose(padded, short, rtol=1e-5)
 
 
-@pytest.mark.parametrize("kind", [{}, {"replace": True}, {"shuffle": False}])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        pytest.param({}, id="shuffled"),
+        pytest.param({"replace": True}, id="replaced", marks=pytest.mark.long),
+        pytest.param({"shuffle": False}, id="in order", marks=pytest.mark.long),
+    ],
+)
 def test_a_swept_size_is_the_run_with_that_size(kind):
     def lane(size):
         drawn = batches.mini(ROWS, size, most=22, **kind)

@@ -6,7 +6,7 @@ import pytest
 
 from experiments.__main__ import EXPERIMENTS
 
-LONG = {"edge_of_stability", "feigenbaum", "digits"}
+LONG = {"catapult", "digits", "edge_of_stability", "feigenbaum"}
 CASES = [pytest.param(n, marks=[pytest.mark.long] * (n in LONG)) for n in EXPERIMENTS]
 
 

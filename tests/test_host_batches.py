@@ -106,6 +106,7 @@ def test_resumed_and_stepped_are_the_whole_run():
     np.testing.assert_allclose(state.params, whole.params, rtol=1e-5)
 
 
+@pytest.mark.long
 def test_line_searches_see_the_batch_of_the_step():
     def run(drawn):
         return gdjax.run(

@@ -66,7 +66,7 @@ def test_errors_of_lanczos_are_bounds(dim, k, steps):
     assert_within(-low.values, low.errors, true)
 
 
-@pytest.mark.parametrize("dim", [1, 2, 3, 100, 300])
+@pytest.mark.parametrize("dim", [1, 2, 3, 100, pytest.param(300, marks=pytest.mark.long)])
 def test_errors_of_extremes_are_bounds_in_any_dimension(dim):
     true = np.sort(np.random.default_rng(dim).standard_normal(dim))
     found = curvature.extremes(full, jnp.ones(dim), jnp.array(true), k=min(dim, 3))
@@ -129,6 +129,7 @@ def test_the_unit_of_the_loss_does_not_matter(scale):
     assert found.high_error[0] < 1e-2 * scale
 
 
+@pytest.mark.long
 def test_vmap_of_extremes_is_a_loop_of_it():
     ends = jnp.array([1.0, 5.0, 0.0, jnp.nan])
     spectra = jnp.stack([end * jnp.linspace(-1, 1, 400) for end in ends])

@@ -52,7 +52,9 @@ def test_data_that_are_all_there_are_leave_the_error_of_rounding(x64):
     assert all(0 < e.error < 1e-13 * e.value for e in of(noise))
 
 
-@pytest.mark.parametrize(("size", "replace"), [(1, True), (8, True), (8, False)])
+@pytest.mark.parametrize(
+    ("size", "replace"), [pytest.param(1, True, marks=pytest.mark.long), (8, True), (8, False)]
+)
 def test_variance_of_a_batch_is_that_over_many_batches(size, replace):
     drawn = batches.mini(ROWS, size, replace=replace)
     keys = jax.random.split(jax.random.key(1), 20_000)

@@ -85,7 +85,10 @@ def test_flat_directions_have_the_limit_of_small_curvatures(drawn, x64):
 
 
 @pytest.mark.parametrize("replace", [False, True])
-@pytest.mark.parametrize("size", [1, 8, 64])
+@pytest.mark.parametrize(
+    "size",
+    [pytest.param(1, marks=pytest.mark.long), 8, pytest.param(64, marks=pytest.mark.long)],
+)
 def test_predicted_level_is_the_measured_one(size, replace, x64):
     found = floor(size, replace, steps=20, chains=4096)
     assert abs(found.predicted.value - found.measured.value) <= 3 * found.measured.error + 1e-15
