@@ -32,7 +32,16 @@ def seen(drawn, steps, key=KEY):
 
 
 @pytest.mark.parametrize(
-    ("examples", "size"), [(1, 1), (2, 1), (3, 3), (7, 3), (64, 1), (64, 64), (1000, 64)]
+    ("examples", "size"),
+    [
+        (1, 1),
+        (7, 3),
+        (1000, 64),
+        *(
+            pytest.param(*case, marks=pytest.mark.long)
+            for case in [(2, 1), (3, 3), (64, 1), (64, 64)]
+        ),
+    ],
 )
 def test_an_epoch_sees_no_example_twice(examples, size):
     drawn = batches.mini({"y": np.arange(examples)}, size)
@@ -77,7 +86,7 @@ def test_stochastic_sees_one_example():
     assert batches.stochastic(ROWS).at(KEY, 3)["x"].shape == (1, 3)
 
 
-@pytest.mark.parametrize("replace", [False, True])
+@pytest.mark.parametrize("replace", [False, pytest.param(True, marks=pytest.mark.long)])
 def test_key_and_step_decide_alone(replace, x64):
     drawn = batches.mini(ROWS, 5, replace=replace)
     together = seen(drawn, np.arange(9))
@@ -116,7 +125,10 @@ KINDS = {
 }
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "kind",
+    ["shuffled", *(pytest.param(k, marks=pytest.mark.long) for k in KINDS if k != "shuffled")],
+)
 def test_a_step_uses_the_gradient_of_its_own_batch(kind):
     d = descent(KINDS[kind], record=gdjax.record.every(1))
     params, optimizer = d.params, d.optimizer
@@ -348,7 +360,9 @@ def check_noise(size, steps, replace, seeds):
 
 
 @pytest.mark.parametrize("replace", [False, True])
-@pytest.mark.parametrize("size", [1, 8, 40, 64])
+@pytest.mark.parametrize(
+    "size", [1, 8, *(pytest.param(size, marks=pytest.mark.long) for size in (40, 64))]
+)
 def test_noise_of_mini_batches(size, replace):
     check_noise(size, 13, replace, seeds=1024)
 

@@ -75,7 +75,17 @@ STOPS = {
 }
 
 
-@pytest.mark.parametrize("case", STOPS)
+@pytest.mark.parametrize(
+    "case",
+    [
+        "a stop",
+        "traced steps",
+        *(
+            pytest.param(c, marks=pytest.mark.long)
+            for c in ("no stop", "an end at once", "no steps")
+        ),
+    ],
+)
 def test_a_run_is_that_of_data_in_memory(case):
     changes = {"record": RECORD} | STOPS[case]
     host = gdjax.run(descent(batches.host(ROWS, 4), **changes))

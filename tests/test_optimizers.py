@@ -57,6 +57,12 @@ def bowl(params, target):
     return 0.5 * jnp.sum(curvatures * (params["w"] - target) ** 2) + 0.5 * params["b"] ** 2
 
 
+COMMON = ["sgd", "adam", "injected", "backtracking", "lbfgs"]
+SOME_NOW_ALL_ON_PURPOSE = [
+    name if name in COMMON else pytest.param(name, marks=pytest.mark.long) for name in OPTIMIZERS
+]
+
+
 def described(name, rate=0.05, dtype="float32", **changes):
     start = {"w": jnp.array([2.0, -1.0], dtype), "b": jnp.array(1.5, dtype)}
     target = jnp.ones(2, dtype)
@@ -65,18 +71,12 @@ def described(name, rate=0.05, dtype="float32", **changes):
     )
 
 
-@pytest.mark.parametrize("name", OPTIMIZERS)
+@pytest.mark.parametrize("name", SOME_NOW_ALL_ON_PURPOSE)
 def test_it_reaches_the_minimum(name):
     result = gdjax.run(described(name, stop=gdjax.stop.gradient_below(2e-3)))
     assert result.status == Status.CONVERGED
     np.testing.assert_allclose(result.params["w"], [1.0, 1.0], atol=3e-3)
     np.testing.assert_allclose(result.params["b"], 0.0, atol=3e-3)
-
-
-COMMON = ["sgd", "momentum", "adam", "clipped", "injected", "backtracking", "lbfgs", "momo"]
-SOME_NOW_ALL_ON_PURPOSE = [
-    name if name in COMMON else pytest.param(name, marks=pytest.mark.long) for name in OPTIMIZERS
-]
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", pytest.param("float16", marks=pytest.mark.long)])

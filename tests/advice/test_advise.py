@@ -71,7 +71,10 @@ def identity_preconditioned(family, momentum):
     return advise(bowl, jnp.ones(3), family, momentum=momentum, opt_state=settled)
 
 
-@pytest.mark.parametrize("family", ["gd", "polyak", "nesterov", "adam"])
+@pytest.mark.parametrize(
+    "family",
+    ["gd", *(pytest.param(f, marks=pytest.mark.long) for f in ("polyak", "nesterov")), "adam"],
+)
 def test_contraction_is_the_spectral_radius_of_an_update(family):
     rates, momenta = np.meshgrid(np.geomspace(1e-4, 0.4, 20), [0.0, 0.3, 0.9, 0.99])
     cases = jnp.asarray(rates.ravel()), jnp.asarray(momenta.ravel())
@@ -100,7 +103,9 @@ def test_no_rate_is_better_than_the_best(family, momentum):
     assert advice.best_contraction == pytest.approx(float(advice.contraction(advice.best_rate)))
 
 
-@pytest.mark.parametrize("family", ["polyak", "nesterov", "adam"])
+@pytest.mark.parametrize(
+    "family", [pytest.param("polyak", marks=pytest.mark.long), "nesterov", "adam"]
+)
 def test_no_momentum_is_better_than_the_best(family):
     others = jax.jit(jax.vmap(lambda momentum: identity_preconditioned(family, momentum)))(
         jnp.linspace(0.0, 0.99, 500)

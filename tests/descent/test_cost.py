@@ -65,7 +65,7 @@ def test_what_is_no_descent_is_refused():
         gdjax.cost(3)
 
 
-@pytest.mark.parametrize("pad", [False, True])
+@pytest.mark.parametrize("pad", [pytest.param(False, marks=pytest.mark.long), True])
 def test_runs_of_swept_batch_sizes_saw_the_examples_of_their_own(pad):
     def loss(w, batch):
         x, weights = batch

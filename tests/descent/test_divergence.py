@@ -47,7 +47,10 @@ def assert_same_end(diverged, shorter):
 RECORD = {"mean": record.mean(lambda s: s.params), "least": record.minimum()}
 
 
-@pytest.mark.parametrize("shape", [(), (1,), (MANY,), (4, MANY)])
+@pytest.mark.parametrize(
+    "shape",
+    [(), (MANY,), *(pytest.param(shape, marks=pytest.mark.long) for shape in [(1,), (4, MANY)])],
+)
 @pytest.mark.parametrize(
     "optimizer", [optax.sgd(1.5, momentum=0.5), optax.adam(0.1)], ids=["momentum", "adam"]
 )

@@ -142,7 +142,11 @@ def test_sigmoid_neuron_is_on_a_plateau_first_and_slow_after_300_steps():
     assert last.grad_norm == pytest.approx(0.2028**2 * 0.7972, rel=2e-3)
 
 
-@pytest.mark.parametrize("stop", [None, gdjax.stop.step_below(1e-3)], ids=["none", "step"])
+@pytest.mark.parametrize(
+    "stop",
+    [pytest.param(None, marks=pytest.mark.long), gdjax.stop.step_below(1e-3)],
+    ids=["none", "step"],
+)
 def test_rate_that_moves_nothing_is_at_no_minimum(stop):
     stuck = Descent(lambda w: w**2, 1.0, optax.sgd(0.0), stop=stop, max_steps=10)
     assert diagnosed(stuck).verdict == Verdict.SLOW

@@ -134,7 +134,15 @@ OTHERS = {
 }
 
 
-@pytest.mark.parametrize("axes", [(-1, -1), (-1, None), (None, -1)], ids=str)
+@pytest.mark.parametrize(
+    "axes",
+    [
+        pytest.param((-1, -1), marks=pytest.mark.long),
+        (-1, None),
+        pytest.param((None, -1), marks=pytest.mark.long),
+    ],
+    ids=str,
+)
 @pytest.mark.parametrize(
     "function", [*FUNCTIONS.values(), *OTHERS.values()], ids=[*FUNCTIONS, *OTHERS]
 )

@@ -30,12 +30,13 @@ REMEDIES = {
     ),
     "exact_line_search": lambda rate, key: transforms.exact_line_search(rate),
 }
-each = pytest.mark.parametrize("name", REMEDIES)
-SECOND_OF_THEIR_KIND = ["restart_by_function", "barzilai_borwein_long"]
+SECOND_OF_THEIR_KIND = ["restart_by_function", "barzilai_borwein_long", "malitsky_mishchenko"]
 SOME_NOW_ALL_ON_PURPOSE = [
     pytest.param(name, marks=pytest.mark.long if name in SECOND_OF_THEIR_KIND else ())
     for name in REMEDIES
 ]
+each = pytest.mark.parametrize("name", REMEDIES)
+some = pytest.mark.parametrize("name", SOME_NOW_ALL_ON_PURPOSE)
 
 
 def wavy(params, c):
@@ -70,7 +71,7 @@ def alone(name):
     return ends
 
 
-@each
+@some
 def test_lanes_of_a_sweep_equal_the_runs_alone(name):
     def lane(seed, rate, key):
         return described(name, seed, rate, key)
@@ -79,7 +80,7 @@ def test_lanes_of_a_sweep_equal_the_runs_alone(name):
     np.testing.assert_allclose(swept.reshape(4, 3), alone(name), rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", SOME_NOW_ALL_ON_PURPOSE)
+@some
 def test_hyperparameters_may_be_injected_under_vmap(name):
     def end(seed, rate, key):
         optimizer = optax.inject_hyperparams(REMEDIES[name])(rate=rate, key=key)
@@ -101,7 +102,7 @@ LOSSES = (
 )
 
 
-@each
+@some
 def test_flat_straight_concave_and_kinked_losses_never_make_nan(name):
     def loss(w, number):
         return sum(jnp.where(number == i, f(w), 0) for i, f in enumerate(LOSSES))
