@@ -83,7 +83,7 @@ def test_each_cell_is_outlined(refined):
     (lines,) = [c for c in plot.refinement(refined).collections if isinstance(c, LineCollection)]
     leaves = refined.leaves
     corners = {tuple(segment[0]) for segment in np.round(lines.get_segments(), 9)}
-    expected = np.array([-2, -1]) + leaves.index * np.array([4 / 64, 2 / 64])
+    expected = np.array([-2, -1]) + leaves.first * np.array([4 / 64, 2 / 64])
     assert corners == set(map(tuple, np.round(expected, 9)))
 
 

@@ -47,7 +47,7 @@ def refinement(
     >>> problem = lambda start: gdjax.Descent(gdjax.landscapes.double_well, start, optax.sgd(0.1))
     >>> refined = gdjax.basins.refine(problem, {"x": (-2, 2), "y": (-2, 2)}, levels=4, coarse=8)
     >>> print(gdjax.plot.refinement(refined).get_title())
-    128 × 128 starts, 14.5% run, 0% [0, 0.3] of the others wrong
+    128 × 128 starts, 6.24% run, 0% [0, 0.3] of the others wrong
     """
     if not isinstance(refined, Refinement):
         raise TypeError(f"refined: expected what gdjax.basins.refine returns, got {refined!r}")
@@ -132,7 +132,7 @@ def _outline(ax: "Axes", refined: Refinement) -> None:
     large = leaves.level <= _last_level(refined, OUTLINED)
     (left, right), (bottom, top) = ax.get_xlim(), ax.get_ylim()
     units = np.array([right - left, top - bottom]) / np.array(refined.shape)
-    low = np.array([left, bottom]) + leaves.index[large] * units
+    low = np.array([left, bottom]) + leaves.first[large] * units
     sides = (1 << (refined.levels - leaves.level[large].astype(int)))[:, None] * units
     across, up = sides * [1, 0], sides * [0, 1]
     segments = np.concatenate([np.stack([low, low + way], axis=1) for way in (across, up)])

@@ -32,7 +32,9 @@ class Lattice:
 
     def codes(self, level: int, places: np.ndarray) -> np.ndarray:
         """Return the codes [...] of cells at places [..., dims]."""
-        return np.ravel_multi_index(tuple(np.moveaxis(places, -1, 0)), self.shape(level))
+        return np.asarray(
+            np.ravel_multi_index(tuple(np.moveaxis(places, -1, 0)), self.shape(level))
+        )
 
     def parents(self, level: int, cells: np.ndarray) -> np.ndarray:
         """Return the cell of the level before that each cell is a part of."""

@@ -176,7 +176,7 @@ def _leaves(tree: Tree) -> Leaves:
     corners = np.concatenate([lattice.first_corners(k, of) for k, of in zip(levels, cells)])
     level = np.repeat(levels, [len(of) for of in cells])
     return Leaves(
-        index=lattice.places(lattice.levels, corners),
+        first=lattice.places(lattice.levels, corners),
         level=level.astype(np.int8),
         label=tree.points.labels_at(corners),
         size=1 << (lattice.dims * (lattice.levels - level)),

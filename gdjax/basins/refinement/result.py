@@ -13,7 +13,7 @@ from gdjax.basins.refinement.audit import Missed
 class Leaves(NamedTuple):
     """The cells that a refined map consists of: each has one label, and together they are all."""
 
-    index: np.ndarray  # int64 [leaves, dims], where in the finest map the first start of each is
+    first: np.ndarray  # int64 [leaves, dims], where in the finest map its first start is
     level: np.ndarray  # int8 [leaves]; 2^(levels - level) starts lie along a side
     label: np.ndarray  # integers [leaves]
     size: np.ndarray  # int64 [leaves], starts of the finest map in each
@@ -79,6 +79,6 @@ class Refinement:
                 for axis in range(painted.ndim):
                     painted = np.repeat(painted, 2, axis=axis)
             chosen = self.leaves.level == k if k < level else self.leaves.level >= k
-            place = self.leaves.index[chosen] >> (self.levels - k)
+            place = self.leaves.first[chosen] >> (self.levels - k)
             painted[tuple(place.T)] = values[chosen]
         return painted

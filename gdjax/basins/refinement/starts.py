@@ -36,8 +36,7 @@ class Starts:
         place = np.unravel_index(codes, self.shape)
         columns = [centres[index] for centres, index in zip(self.centres, place)]
         blocks = [
-            sweep(self.problem, progress=False, **{self.name: Samples(self.labels, padded)})
-            for padded in _blocks(columns)
+            sweep(self.problem, progress=False, **self._axes(padded)) for padded in _blocks(columns)
         ]
         arrays = {name: [getattr(block, name) for block in blocks] for name in ARRAYS}
         kept = {name: _stacked(parts, len(codes)) for name, parts in arrays.items()}
@@ -55,8 +54,11 @@ class Starts:
         return self._of(kept, columns, Work(*map(sum, zip(*(runs.work for runs in parts)))))
 
     def _of(self, arrays: dict[str, Any], columns: list[np.ndarray], work: Work) -> Runs:
-        axes = {self.name: Samples(self.labels, columns)}
-        return Runs(**arrays, work=work, lanes=checked_lanes(self.problem, axes, None))
+        lanes = checked_lanes(self.problem, self._axes(columns), None)
+        return Runs(**arrays, work=work, lanes=lanes)
+
+    def _axes(self, columns: list[np.ndarray]) -> dict[str, Any]:
+        return {self.name: Samples(self.labels, columns)}
 
 
 def start_name(problem: Any) -> str:
@@ -72,6 +74,10 @@ def start_name(problem: Any) -> str:
         raise TypeError(
             "problem: expected a function of one argument, the start, to a gdjax.Descent; "
             f"{problem!r} needs {needed}"
+        )
+    if needed[0] in inspect.signature(sweep).parameters:
+        raise TypeError(
+            f"problem: its argument has the name of one of gdjax.sweep, {needed[0]!r}; rename it"
         )
     return needed[0]
 

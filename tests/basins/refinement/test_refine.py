@@ -90,7 +90,7 @@ def test_leaves_tile_the_map(refined_disc):
     leaves = refined_disc.leaves
     assert leaves.size.sum() == 128**2
     covered = np.zeros((128, 128), int)
-    for (i, j), level in zip(leaves.index.tolist(), leaves.level.tolist()):
+    for (i, j), level in zip(leaves.first.tolist(), leaves.level.tolist()):
         side = 2 ** (4 - level)
         covered[i : i + side, j : j + side] += 1
     assert (covered == 1).all()
@@ -214,6 +214,11 @@ BAD = {
     "no function": ({"problem": 3}, TypeError, "problem: "),
     "two arguments": ({"problem": lambda a, b: None}, TypeError, "problem: .*one argument"),
     "no argument": ({"problem": lambda: None}, TypeError, "problem: .*one argument"),
+    "an argument that sweep has": (
+        {"problem": lambda tile: rates(tile)},
+        TypeError,
+        "problem: .*'tile'",
+    ),
     "no descent": ({"problem": lambda start: 1.0}, TypeError, "lane: "),
     "no box": ({"box": 3}, TypeError, "box: "),
     "empty box": ({"box": []}, ValueError, "box: "),
