@@ -91,7 +91,7 @@ def test_a_map_finer_than_the_picture_is_drawn_no_finer():
     fine = gdjax.basins.refine(sides, BOX, 9, label=label, coarse=8, audit=0)
     assert fine.shape == (4096, 4096)
     ax = plot.refinement(fine)
-    assert mesh_of(ax).get_array().shape[:2] == (1024, 1024)
+    assert mesh_of(ax).get_array().shape[:2] == (512, 512)
     assert to_hex(cell_at(ax, 0.498, 0.0)) == DISTINCT[0].lower()
     assert to_hex(cell_at(ax, 0.502, 0.0)) == DISTINCT[1].lower()
 

@@ -13,7 +13,7 @@ from gdjax.plot.palette import MUTED, NEUTRAL, SEQUENTIAL
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-FINEST = 1024  # cells along a side that a picture shows
+FINEST = 512  # cells along a side that a picture shows
 OUTLINED = 256  # cells along a side up to which they have an outline
 
 
@@ -67,7 +67,6 @@ def refinement(
         _draw_levels(ax, refined, coords, shown)
     _outline(ax, refined)
     ax.set_title(_title(refined), fontsize="small")
-    ax.set_aspect("auto")
     return ax
 
 

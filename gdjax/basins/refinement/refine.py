@@ -41,6 +41,10 @@ def refine(
     anywhere is followed to its end, so what can be missed are islands that no corner of a cell
     lies on: a random sample of the starts that were not run says how much of the map they can be.
 
+    In d dimensions the runs grow as the border does, by a factor of 2^(d - 1) a level. Where basins
+    are valleys of one loss, their numbers follow the point that stands for each, which depends on
+    the starts that were run.
+
     Args:
       problem: function of one argument, the start, to a `gdjax.Descent`, as `gdjax.sweep` takes;
         what its argument is called names the dimensions.

@@ -7,6 +7,7 @@ import gdjax
 from gdjax import Descent, landscapes
 from gdjax.basins import refine
 
+LONG = pytest.mark.long
 SQUARE = {"x": (-2, 2), "y": (-2, 2)}
 
 
@@ -153,7 +154,7 @@ def test_smaller_coarse_cells_find_the_island():
 
 @pytest.mark.parametrize(
     ("dims", "coarse", "levels"),
-    [(1, 4, 6), (2, 4, 3), pytest.param(3, 4, 2, marks=pytest.mark.long), (4, 2, 1)],
+    [(1, 4, 6), pytest.param(2, 4, 3, marks=LONG), pytest.param(3, 4, 2, marks=LONG), (4, 2, 1)],
 )
 def test_quadrants_of_the_double_well(dims, coarse, levels):
     refined = refine(wells, [(-2, 2)] * dims, levels, coarse=coarse)
