@@ -15,3 +15,7 @@ from gdjax.basins.measures import fractions as fractions
 from gdjax.basins.measures import tipping_matrix as tipping_matrix
 from gdjax.basins.measures import uncertainty_exponent as uncertainty_exponent
 from gdjax.basins.measures import wada as wada
+from gdjax.basins.refinement import Refinement as Refinement
+from gdjax.basins.refinement import refine as refine
+from gdjax.basins.slices import slice_line as slice_line
+from gdjax.basins.slices import slice_plane as slice_plane

@@ -6,4 +6,6 @@ from gdjax.plot.heat_map import heat_map as heat_map
 from gdjax.plot.loss_curves import loss_curves as loss_curves
 from gdjax.plot.phase_diagram import phase_diagram as phase_diagram
 from gdjax.plot.range_test import range_test as range_test
+from gdjax.plot.refinement import refinement as refinement
 from gdjax.plot.surface import surface as surface
+from gdjax.plot.zoom import zoom as zoom

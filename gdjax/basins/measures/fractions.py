@@ -26,7 +26,8 @@ def fractions(labels: Any) -> Fractions:
     Of N starts let n1 attractors have drawn one, and n2 two. The unseen attractors together have
     the share n1 / N (Good and Turing) with variance (n1 (1 - n1 / N) + 2 n2) / N² (Esty); any one
     of them has at most 3 / N, with 95% confidence (the rule of three). The starts are taken for a
-    random sample of the domain; those labelled -1 count among the N, but -1 is no attractor.
+    random sample of the domain; those labelled -1 count among the N, but -1 is no attractor. Times
+    the volume of the box or ball that they fill, the shares are the volumes of the basins there.
 
     Args:
       labels: integer array of any shape, such as `Basins.labels`.

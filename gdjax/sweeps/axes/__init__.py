@@ -8,10 +8,11 @@ from gdjax.sweeps.axes.grid import grid as grid
 from gdjax.sweeps.axes.samples import Samples
 from gdjax.sweeps.axes.samples import sobol as sobol
 from gdjax.sweeps.axes.samples import uniform as uniform
+from gdjax.sweeps.axes.slice import Slice
 from gdjax.sweeps.axes.values import Paired, values_axis
 from gdjax.sweeps.axes.values import paired as paired
 
-SPECS = (Grid, Samples, Paired)
+SPECS = (Grid, Samples, Paired, Slice)
 
 
 def named_axes(given: dict[str, Any]) -> dict[str, Axis]:
