@@ -1,7 +1,7 @@
 """Where the starts go: attractors, labels and their measures."""
 
-from gdjax.basins.map_basins import Attractors as Attractors
-from gdjax.basins.map_basins import Basins as Basins
+from gdjax.basins.attractors import Attractors as Attractors
+from gdjax.basins.attractors import Basins as Basins
 from gdjax.basins.map_basins import map_basins as map_basins
 from gdjax.basins.measures import BasinEntropy as BasinEntropy
 from gdjax.basins.measures import Exponent as Exponent
@@ -15,3 +15,5 @@ from gdjax.basins.measures import fractions as fractions
 from gdjax.basins.measures import tipping_matrix as tipping_matrix
 from gdjax.basins.measures import uncertainty_exponent as uncertainty_exponent
 from gdjax.basins.measures import wada as wada
+from gdjax.basins.tracks import Tracks as Tracks
+from gdjax.basins.tracks import tracks as tracks
