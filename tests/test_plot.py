@@ -41,6 +41,12 @@ def make_basins(labels, points, dims=("x", "y"), coords=None, loss=None):
         curvature_min=np.ones(count),
         curvature_max=np.ones(count),
         size=np.bincount(labels[labels >= 0], minlength=count),
+        verdict=np.zeros(count, np.int8),
+        index=np.zeros(count, np.int32),
+        flat_dimension=np.zeros(count, np.int32),
+        period=np.zeros(count, np.int32),
+        falls_to=np.full((count, 2), -1, np.int32),
+        orbits=points,
     )
     return gdjax.Basins(labels, attractors, dims, {"x": X, "y": Y} if coords is None else coords)
 

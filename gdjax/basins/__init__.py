@@ -1,7 +1,7 @@
 """Where the starts go: attractors, labels and their measures."""
 
-from gdjax.basins.map_basins import Attractors as Attractors
-from gdjax.basins.map_basins import Basins as Basins
+from gdjax.basins.attractors import Attractors as Attractors
+from gdjax.basins.attractors import Basins as Basins
 from gdjax.basins.map_basins import map_basins as map_basins
 from gdjax.basins.measures import BasinEntropy as BasinEntropy
 from gdjax.basins.measures import Exponent as Exponent
@@ -19,3 +19,5 @@ from gdjax.basins.refinement import Refinement as Refinement
 from gdjax.basins.refinement import refine as refine
 from gdjax.basins.slices import slice_line as slice_line
 from gdjax.basins.slices import slice_plane as slice_plane
+from gdjax.basins.tracks import Tracks as Tracks
+from gdjax.basins.tracks import tracks as tracks

@@ -9,14 +9,21 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from gdjax.basins.critical import CriticalPoint, quadratic_model, scaled_loss
+from gdjax.basins.critical import CriticalPoint, Precision, abreast, is_bottom, scaled_surface
+from gdjax.curvature.extremes import LARGEST_HESSIAN, both_ends, steps_for
+from gdjax.diagnosis.large import newton_step
+from gdjax.diagnosis.probes import MOST_AXES
+from gdjax.diagnosis.surface import Surface, model
 from gdjax.sweeps.lanes import Lane
-from gdjax.trees import PyTree, real_vector
+from gdjax.trees import PyTree
 
 NEIGHBOURS = 12
 BRIDGES = 4  # gaps that are tried for each part of a valley
 ON_THE_WAY = np.arange(1, 8) / 8
-RELAXING_STEPS = 3  # of Newton's method, from the chord to the valley's floor
+RELAXING_STEPS = 8  # of Newton's method, from the chord to the valley's floor
+SETTLING_STEPS = 40  # of the same, back from where a degenerate minimum rises by a power
+ASIDE = 10.0  # tolerances that one goes along a flat axis
+STAYED = 0.3  # of them, that are left where the floor goes on
 
 
 def neighbouring_pairs(points: np.ndarray) -> np.ndarray:
@@ -47,42 +54,103 @@ def bridging_pairs(points: np.ndarray, group: np.ndarray) -> np.ndarray:
 
 
 @lru_cache(maxsize=32)
-def joined_program(lane: Lane) -> Callable[..., jax.Array]:
-    """Return a function of `(values, numbers, key, one, other, spread)` to booleans.
+def joined_program(lane: Lane, precision: Precision) -> Callable[..., jax.Array]:
+    """Return a function of `(values, numbers, key, one, other, spread, eps)` to booleans.
 
     `one` and `other` are `CriticalPoint`s with a leading axis of pairs, as are `values` and
-    `numbers`, the lanes of `one`.
+    `numbers`, the lanes of `one`. `eps` is that of the runs.
     """
 
     @jax.jit
-    def joined(values: PyTree, numbers: Any, key: Any, one, other, spread) -> jax.Array:
+    def joined(values: PyTree, numbers: Any, key: Any, one, other, spread, eps) -> jax.Array:
         def look(pair: tuple) -> jax.Array:
             values, number, one, other = pair
-            unravel = real_vector(one.params)[1]
-            loss = scaled_loss(lane, values, number, key, unravel, spread)
-            return _joined(loss, one, other, spread)
+            at = scaled_surface(lane, precision, values, number, key, spread)
+            return _joined(at, one, other, spread, eps)
 
-        return lax.map(look, (values, numbers, one, other), batch_size=64)
+        return lax.map(look, (values, numbers, one, other), batch_size=abreast(spread.size))
 
     return joined
 
 
 def _joined(
-    loss: Callable, one: CriticalPoint, other: CriticalPoint, spread: jax.Array
+    at: Surface, one: CriticalPoint, other: CriticalPoint, spread: jax.Array, eps: jax.Array
 ) -> jax.Array:
-    """Return whether a path along the floor, near the chord, never rises above its ends."""
+    """Return whether a path along the floor, near the chord, never rises above its ends.
+
+    From a saddle or a maximum it must not fall below them either.
+    """
     start, end = one.vector / spread, other.vector / spread
     shares = jnp.asarray(ON_THE_WAY, start.dtype)[:, None]
     chord = start[None, :] * (1 - shares) + end[None, :] * shares
-
-    def relax(_: Any, point: jax.Array) -> jax.Array:
-        return (point + quadratic_model(loss, point).step()).astype(point.dtype)
-
-    path = jax.vmap(lambda point: lax.fori_loop(0, RELAXING_STEPS, relax, point))(chord)
+    path = jax.vmap(lambda point: _relaxed(at, point, RELAXING_STEPS))(chord)
     whole = jnp.concatenate([start[None, :], path, end[None, :]])
     length = jnp.max(jnp.abs(end - start))
     unbroken = jnp.max(jnp.abs(jnp.diff(whole, axis=0))) <= length / 2
-    highest = jnp.max(jax.vmap(loss)(path))
-    return unbroken & (
-        highest <= jnp.maximum(one.loss, other.loss) + one.loss_error + other.loss_error
-    )
+    before, after = jax.vmap(at.loss)(chord), jax.vmap(at.loss)(path)
+    error = one.loss_error + other.loss_error
+    top, bottom = jnp.maximum(one.loss, other.loss), jnp.minimum(one.loss, other.loss)
+    rises = jnp.max(after) - top > error + eps * jnp.maximum(jnp.max(before) - top, 0)
+    falls = bottom - jnp.min(after) > error + eps * jnp.maximum(bottom - jnp.min(before), 0)
+    return unbroken & ~rises & (is_bottom(one.kind) | ~falls)
+
+
+def _relaxed(at: Surface, point: jax.Array, steps: int) -> jax.Array:
+    """Return where Newton's method leads across the floor, but not along it."""
+
+    def relax(_: Any, x: jax.Array) -> jax.Array:
+        if x.size <= LARGEST_HESSIAN:
+            return x + model(at, x).step()
+        gradient, product = jax.linearize(jax.grad(at.loss), x)
+        return x + newton_step(product, gradient)
+
+    return lax.fori_loop(0, steps, relax, point)
+
+
+@lru_cache(maxsize=32)
+def dimension_program(lane: Lane, precision: Precision) -> Callable[..., jax.Array]:
+    """Return a function of `(values, numbers, key, found, spread, tol, eps)` to dimensions.
+
+    `found` are degenerate `CriticalPoint`s, with a leading axis as `values` and `numbers`.
+    """
+
+    @jax.jit
+    def dimensions(values: PyTree, numbers: Any, key: Any, found, spread, tol, eps) -> jax.Array:
+        def look(one: tuple) -> jax.Array:
+            values, number, found = one
+            at = scaled_surface(lane, precision, values, number, key, spread)
+            return _dimension(at, found, spread, tol, eps)
+
+        return lax.map(look, (values, numbers, found), batch_size=1)
+
+    return dimensions
+
+
+def _dimension(
+    at: Surface, found: CriticalPoint, spread: jax.Array, tol: jax.Array, eps: jax.Array
+) -> jax.Array:
+    """Return in how many directions the floor goes on from a degenerate minimum.
+
+    Along an axis whose curvature vanishes the loss may still rise, as x⁴ does: so one goes along
+    it, across to the floor, and looks where that leads. Beyond 256 parameters one axis is tried.
+    """
+    x, reach = found.vector / spread, ASIDE * tol
+    if x.size <= LARGEST_HESSIAN:
+        m = model(at, x)
+        flattest = jnp.argsort(jnp.abs(m.curvatures))[: min(x.size, MOST_AXES)]
+        flat = jnp.arange(len(flattest)) < found.flat_dimension
+        axes = jnp.where(flat[:, None], m.axes.T[flattest], 0)
+    else:
+        _, product = jax.linearize(jax.grad(at.loss), x)
+        low = both_ends(product, x, jax.random.key(0), 1, steps_for(x.size, None))[1]
+        axes = low.vectors
+    moves = reach * jnp.concatenate([axes, -axes])
+
+    def stays(move: jax.Array) -> jax.Array:
+        there = _relaxed(at, x + move, SETTLING_STEPS)
+        before, after = at.loss(x + move) - found.loss, at.loss(there) - found.loss
+        level = after <= 2 * found.loss_error + eps * jnp.maximum(before, 0)
+        return jnp.where(level, (there - x) / reach, 0)
+
+    lengths = jnp.linalg.svd(lax.map(stays, moves), compute_uv=False)
+    return jnp.sum(lengths >= STAYED, dtype=jnp.int32)

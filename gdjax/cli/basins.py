@@ -10,6 +10,7 @@ from gdjax.cli.optimizers import optimizer_named
 from gdjax.cli.picture import checked_file, write_picture
 from gdjax.cli.table import point, table
 from gdjax.descent import Descent, Status
+from gdjax.diagnosis import Verdict
 from gdjax.sweeps import Runs, grid, sweep
 
 
@@ -67,6 +68,7 @@ def _found(mapped: Basins, runs: Runs) -> dict[str, Any]:
         row: dict[str, Any] = {"label": label, "share": share, "low": low, "high": high}
         if label >= 0:
             row["minimum"] = [float(mapped.attractors.params[name][label]) for name in "xy"]
+            row["verdict"] = Verdict(int(mapped.attractors.verdict[label])).name
             row["loss"] = float(mapped.attractors.loss[label])
             row["loss_error"] = float(mapped.attractors.loss_error[label])
         here = mapped.labels == label
@@ -80,6 +82,10 @@ def _loss(row: dict[str, Any]) -> str:
     return f"{row['loss']:.4g}" if abs(row["loss"]) > row["loss_error"] else "0"
 
 
+def _kind(row: dict[str, Any]) -> str:
+    return "" if row["verdict"] == Verdict.MINIMUM.name else row["verdict"].lower() + " "
+
+
 MOST_ROWS = 20
 
 
@@ -90,7 +96,7 @@ def _table(found: dict[str, Any]) -> str:
         rows.append(
             [
                 str(row["label"]) if reached else "-",
-                point(row["minimum"]) if reached else "no minimum",
+                _kind(row) + point(row["minimum"]) if reached else "no minimum",
                 _loss(row) if reached else "",
                 f"{100 * row['share']:.2f}%",
                 f"{100 * row['low']:.2f}-{100 * row['high']:.2f}%",

@@ -58,6 +58,7 @@ def large_point(
     kind = kind_of(ends.up, ends.down, flat, probes)
     found = Point(
         kind=jnp.where(arrived & ~probes.slides, kind, NONE),
+        x=path.x,
         loss=loss,
         grad_norm=jnp.max(jnp.abs(gradient)),
         curvature_min=ends.least,
@@ -122,7 +123,7 @@ def _newton(at: Surface, x: jax.Array, here: _Ends) -> _Path:
         step = lax.cond(
             here.down & here.up,
             lambda: _of_squares(product, p.gradient),
-            lambda: _of_hessian(product, p.gradient),
+            lambda: newton_step(product, p.gradient),
         )
         step = jnp.where(jnp.all(jnp.isfinite(step)), step, 0)
         length = norm(step)
@@ -175,7 +176,8 @@ def _newton(at: Surface, x: jax.Array, here: _Ends) -> _Path:
     return lax.while_loop(unfinished, polish, start)
 
 
-def _of_hessian(product: Product, gradient: jax.Array) -> jax.Array:
+def newton_step(product: Product, gradient: jax.Array) -> jax.Array:
+    """Return Newton's step by conjugate gradients, none in the kernel of the Hessian."""
     return cg(product, -gradient, tol=REDUCED**2, maxiter=MOST_PRODUCTS)[0]
 
 

@@ -28,6 +28,7 @@ class Point(NamedTuple):
     """A run's end, and the critical point nearby."""
 
     kind: jax.Array  # int32 [] a Verdict, NONE where there is no critical point
+    x: jax.Array  # [dim] where Newton's method leads
     loss: jax.Array
     grad_norm: jax.Array
     curvature_min: jax.Array
@@ -73,6 +74,7 @@ def point(at: Surface, x: jax.Array, first_loss: jax.Array, scale: jax.Array) ->
     seen = jax.tree.map(lambda a, b: jnp.where(is_here, a, b), m, first)
     return Point(
         kind=kind,
+        x=found,
         loss=first.loss,
         grad_norm=jnp.max(jnp.abs(first.gradient)),
         curvature_min=seen.curvatures[0],

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gdjax.basins import Basins, fractions
+from gdjax.diagnosis import Verdict
 from gdjax.plot.axes import axes_or_new, legend_beside
 from gdjax.plot.cells import draw_cells
 from gdjax.plot.colouring import label_colours, largest
@@ -17,6 +18,12 @@ if TYPE_CHECKING:
 
 WIDEST = 3.0  # ratio of the sides up to which x and y are drawn to one scale
 MOST_NUMBERS = 3  # parameters that the legend spells out
+KINDS = {
+    Verdict.SADDLE: "saddle ",
+    Verdict.MAXIMUM: "maximum ",
+    Verdict.VALLEY: "valley ",
+    Verdict.OSCILLATING: "cycle ",
+}
 
 
 def basin_map(basins: Basins, ax: "Axes | None" = None) -> "Axes":
@@ -117,12 +124,16 @@ def _entries(
 
 
 def _minima_texts(basins: Basins, parts: tuple[str, ...], labels: np.ndarray) -> list[str]:
-    """Return each of these minima with its loss as text."""
+    """Return each of these attractors with its loss as text, and what it is if no minimum."""
+    kinds = [KINDS.get(verdict, "") for verdict in basins.attractors.verdict[labels].tolist()]
     columns = parameters(basins, parts)
     known = np.abs(basins.attractors.loss) > basins.attractors.loss_error
     losses = map(number_text, np.where(known, basins.attractors.loss, 0.0)[labels])
     if columns.shape[1] > MOST_NUMBERS:
-        return [f"minimum {label}, loss {loss}" for label, loss in zip(labels, losses)]
+        return [
+            f"{kind or 'minimum '}{label}, loss {loss}"
+            for kind, label, loss in zip(kinds, labels, losses)
+        ]
     scale = np.abs(columns).max(axis=0, initial=0.0)
     points = [point_text(point, scale) for point in columns[labels]]
-    return [f"{point}, loss {loss}" for point, loss in zip(points, losses)]
+    return [f"{kind}{point}, loss {loss}" for kind, point, loss in zip(kinds, points, losses)]

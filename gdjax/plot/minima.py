@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from gdjax.basins import Basins
+from gdjax.basins.critical import is_bottom
 from gdjax.trees import real_columns
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ def mark_minima(ax: "Axes", basins: Basins, parts: tuple[str, ...]) -> None:
     (left, right), (bottom, top) = ax.get_xlim(), ax.get_ylim()
     x, y = points.T
     inside = (left < x) & (x < right) & (bottom < y) & (y < top)
-    inside &= np.isin(np.arange(len(points)), basins.labels)
+    inside &= np.isin(np.arange(len(points)), basins.labels) & is_bottom(basins.attractors.verdict)
     own = _nearest_labels(basins, parts, points[inside]) == np.flatnonzero(inside)
     if len(own) == 0 or np.mean(own) < 0.5:
         return
