@@ -69,7 +69,7 @@ def measure(starts=STARTS) -> list[Measured]:
         sharp = sharpness(found)
         outside = (sharp < 1.5 - SLACK) | (sharp > 2 / rate + SLACK)
         name = f"runs that end outside of [3/2, 2/η], learning rate {rate}"
-        measured.append(Measured(name, float(outside.sum()), 0.0, 0.0))
+        measured.append(Measured(name, float(np.sum(outside)), 0.0, 0.0))
     small = runs.status[0] == gdjax.Status.CONVERGED
     found = part({name: runs.params[name][0][small] for name in "xyz"})
     for number, name in enumerate(("+++", "+--", "-+-", "--+")):
