@@ -6,6 +6,9 @@ from importlib import import_module
 EXPERIMENTS = (
     "himmelblau_basins",
     "feigenbaum",
+    "convergence_region",
+    "product_of_three",
+    "spurious_minima",
     "catapult",
     "edge_of_stability",
     "diabetes",

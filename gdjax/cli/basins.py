@@ -6,6 +6,7 @@ from typing import Any
 from gdjax import landscapes, plot
 from gdjax.basins import Basins, fractions, map_basins
 from gdjax.cli.json_text import json_text
+from gdjax.cli.measures import measures, measures_table
 from gdjax.cli.optimizers import optimizer_named
 from gdjax.cli.picture import checked_file, write_picture
 from gdjax.cli.table import point, table
@@ -57,6 +58,7 @@ def _print(
     starts = " x ".join(map(str, runs.shape))
     print(f"{landscape.name} on {domain}: {starts} starts, {options.optimizer}({rate:g})\n")
     print(_table(found))
+    print(f"\n{measures_table(found['measures'])}")
     if picture is not None:
         print(f"\npicture: {picture}")
 
@@ -75,7 +77,7 @@ def _found(mapped: Basins, runs: Runs) -> dict[str, Any]:
         row["mean_steps"] = float(runs.steps[here].mean())
         rows.append(row)
     ended = {s.name: int((runs.status == s).sum()) for s in Status if s is not Status.RUNNING}
-    return {"minima": rows, "ended": ended}
+    return {"minima": rows, "ended": ended, "measures": measures(mapped.labels)}
 
 
 def _loss(row: dict[str, Any]) -> str:

@@ -48,6 +48,27 @@ def test_basins_prints_json(capsys):
     assert found["ended"] == {"CONVERGED": 1600, "DIVERGED": 0, "STEP_LIMIT": 0}
 
 
+def test_basins_prints_the_measures_with_their_verdicts(capsys):
+    main(FEW)
+    printed = capsys.readouterr().out
+    assert "not above ln 2: no proof" in printed
+    assert "not one boundary for all" in printed
+
+
+def test_basins_json_has_the_measures(capsys):
+    main(["basins", "himmelblau", "--resolution", "64", "--json"])
+    found = json.loads(capsys.readouterr().out)["measures"]
+    assert found["boundary_dimension"]["value"] + found["uncertainty_exponent"]["value"] == 2
+    assert found["boundary_entropy"]["proves_fractal"] is False
+    assert found["basin_entropy"]["low"] < found["basin_entropy"]["value"]
+    assert found["wada"]["is_wada"] is False
+
+
+def test_map_too_small_for_boxes_has_no_entropy(capsys):
+    main(["basins", "himmelblau", "--resolution", "4", "--json"])
+    assert "basin_entropy" not in json.loads(capsys.readouterr().out)["measures"]
+
+
 def test_learning_rate_optimizer_and_steps_are_used(capsys):
     main([*FEW, "--json", "--optimizer", "adam", "--learning-rate", "0.05", "--steps", "2"])
     found = json.loads(capsys.readouterr().out)

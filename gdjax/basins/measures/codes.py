@@ -35,7 +35,7 @@ def codes(labels: np.ndarray) -> np.ndarray:
         found = codes(np.where(values == NONE, NONE, np.arange(len(values))))[index]
         return found.reshape(labels.shape)
     smallest = np.min_scalar_type(high - low + 2)
-    found = (labels.astype(np.int64) - (low - 1)).astype(smallest)
+    found = (_above(labels, low) + 1).astype(smallest)
     found[labels == NONE] = 0
     return found
 
@@ -49,6 +49,17 @@ def counted(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     low, high = int(labels.min()), int(labels.max())
     if high - low > 4 * labels.size:
         return np.unique(labels, return_counts=True)
-    count = np.bincount(labels.ravel().astype(np.int64) - low)
+    count = np.bincount(_above(labels, low).ravel())
     (occurs,) = np.nonzero(count)
-    return (occurs + low).astype(labels.dtype), count[occurs]
+    return (occurs.astype(_widest(labels)) + _widest(labels)(low)).astype(labels.dtype), count[
+        occurs
+    ]
+
+
+def _above(labels: np.ndarray, low: int) -> np.ndarray:
+    """Return int64 `labels - low`, where that is small, for labels of any integer type."""
+    return (labels.astype(_widest(labels)) - _widest(labels)(low)).astype(np.int64)
+
+
+def _widest(labels: np.ndarray) -> type[np.uint64] | type[np.int64]:
+    return np.uint64 if labels.dtype.kind == "u" else np.int64

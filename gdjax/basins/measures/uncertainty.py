@@ -7,20 +7,25 @@ import numpy as np
 from gdjax.basins.measures.codes import checked_map
 from gdjax.basins.measures.intervals import NORMAL_95
 from gdjax.basins.measures.scaling import Exponent, power_law, scales
+from gdjax.basins.measures.windows import grown
 
 
 def uncertainty_exponent(labels: Any) -> Exponent:
     """Return the exponent with which the share of uncertain starts falls with their error.
 
-    A start is uncertain to eps where, moved by eps along an axis one way or the other, it leads
-    elsewhere; f(eps), the mean of their share over the axes, follows f(eps) ~ eps^alpha. With a
-    smooth boundary alpha = 1; in general alpha = d - D, with D the boundary's dimension, so that
-    with a small alpha even a much better-known start is hardly more certain. At its edges the map
-    is mirrored. Moves step over basins that are thinner than they are long: where basins have
-    hardly any interior, as sets of measure zero, alpha comes out too small, by more than its error.
+    A start that is known up to a box of side eps is uncertain where the box has starts of more
+    than one basin. The share f(eps) of such boxes, over all places of the map, is that of the
+    starts within about eps of the boundary, and follows f(eps) ~ eps^alpha. With a smooth boundary
+    alpha = 1; in general alpha = d - D, with D the `boundary_dimension`, so that with a small alpha
+    even a much better-known start is hardly more certain.
 
-    Starts labelled -1 are left out, and so is a move to one. To count them as a basin, pass
-    `labels + 1`. Axes of length 1 are left out as well.
+    Boxes that reach over the edge of the map are counted in two ways, as if the map were mirrored
+    there, which slights a boundary along the edge, and as if nothing lay beyond, which exaggerates
+    one across it: the value lies midway, and half the difference is in the error. So is how much
+    the exponent depends on the range of eps that is looked at.
+
+    Starts labelled -1 are left out: a box is uncertain where its other starts disagree. To count
+    them as a basin, pass `labels + 1`. Axes of length 1 are left out as well.
 
     Args:
       labels: integer array of any shape, over a grid of starts.
@@ -48,22 +53,30 @@ def uncertainty_exponent(labels: Any) -> Exponent:
     """
     found = checked_map(labels)
     scale = scales(min(found.shape))
-    along = [_uncertain(np.moveaxis(found, axis, 0), scale) for axis in range(found.ndim)]
-    fit = power_law(scale, np.mean(along, axis=0))
-    half = NORMAL_95 * fit.error
-    return Exponent(fit.slope, fit.error, fit.slope - half, fit.slope + half, fit)
+    mirrored = _covered(found, scale, "symmetric")
+    alone = _covered(found, scale, "constant")
+    fit = power_law(scale, np.sqrt(mirrored * alone))
+    within = (scale >= fit.window[0]) & (scale <= fit.window[1])
+    if not within.any():
+        return Exponent(np.nan, np.nan, np.nan, np.nan, fit)
+    edge = np.polyfit(np.log(scale[within]), np.log(alone[within] / mirrored[within]), 1)[0] / 2
+    error = float(np.hypot(fit.error, edge))
+    half = NORMAL_95 * error
+    return Exponent(fit.slope, error, fit.slope - half, fit.slope + half, fit)
 
 
-def _uncertain(found: np.ndarray, scale: np.ndarray) -> np.ndarray:
-    """Return the share of uncertain starts for each scale, along the first axis."""
-    margin, n = int(scale[-1]), len(found)
-    padded = np.pad(found, [(margin, margin)] + [(0, 0)] * (found.ndim - 1), mode="symmetric")
-    labelled = np.count_nonzero(found)
-    shares = []
+def _covered(found: np.ndarray, scale: np.ndarray, beyond: Any) -> np.ndarray:
+    """Return for each scale the volume of the places of boxes of more than one label, in maps."""
+    margin = int(scale[-1]) + 1
+    highest = np.pad(found, margin, mode=beyond)
+    lowest = np.where(highest == 0, np.iinfo(found.dtype).max, highest)
+    side, shares = 0, []
     for s in scale:
-        uncertain = np.zeros(found.shape, bool)
-        for moved in (padded[margin - s :][:n], padded[margin + s :][:n]):
-            uncertain |= (moved != found) & (moved != 0)
-        uncertain &= found != 0
-        shares.append(np.count_nonzero(uncertain) / max(labelled, 1))
+        highest = grown(highest, np.maximum, s - side)
+        lowest = grown(lowest, np.minimum, s - side)
+        side = s
+        # Mirrored, a box whose centre lies beyond is one whose centre lies within.
+        first, more = (margin - s // 2, 0) if beyond == "symmetric" else (margin - s, s)
+        inside = tuple(slice(first, first + n + more) for n in found.shape)
+        shares.append(np.count_nonzero(highest[inside] > lowest[inside]) / found.size)
     return np.array(shares)
