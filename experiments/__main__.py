@@ -10,6 +10,7 @@ EXPERIMENTS = (
     "edge_of_stability",
     "diabetes",
     "digits",
+    "fidelity",
 )
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from experiments.__main__ import EXPERIMENTS
 
-LONG = {"catapult", "digits", "edge_of_stability", "feigenbaum"}
+LONG = {"catapult", "digits", "edge_of_stability", "feigenbaum", "fidelity"}
 CASES = [pytest.param(n, marks=[pytest.mark.long] * (n in LONG)) for n in EXPERIMENTS]
 
 

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 
 from gdjax.curvature.extremes import LARGEST_HESSIAN
 from gdjax.descent import Status
@@ -51,9 +52,8 @@ def starts_of(lanes: Lanes, numbers: np.ndarray) -> tuple[PyTree, np.ndarray]:
 
     Random numbers differ between precisions, so that starts are made in that of the sweep.
     """
-    program, values = _starts_program(lanes.lane), lanes.values(numbers)
-    params, losses = program(values, numbers.astype(np.int32), lanes.key)
-    return jax.tree.map(np.asarray, params), np.asarray(losses)
+    values, numbers = lanes.values(numbers), numbers.astype(np.int32)
+    return jax.tree.map(np.asarray, _starts_program(lanes.lane)(values, numbers, lanes.key))
 
 
 @lru_cache(maxsize=32)
@@ -62,31 +62,61 @@ def _starts_program(lane: Lane) -> Callable[..., tuple[PyTree, jax.Array]]:
         d = canonical(lane.descent(values, number, key))
         return d.params, value(d.loss, d.params, whole_arguments(d))
 
-    return jax.jit(jax.vmap(start, in_axes=(0, 0, None)))
+    return _in_turn(start)
+
+
+def check_losses(lanes: Lanes, numbers: np.ndarray, starts: tuple[PyTree, np.ndarray]) -> None:
+    """Raise where the loss of a start is another one in float64 than in the sweep's precision."""
+    params, own = starts
+    with jax.enable_x64(True):
+        program, values = _losses_program(lanes.lane), lanes.values(numbers)
+        wide = np.asarray(program((values, params), numbers.astype(np.int32), lanes.key))
+    finite = np.isfinite(own) & np.isfinite(wide)
+    apart = np.abs(own - wide)[finite].max(initial=0.0)
+    if apart > coarsest_eps(params) ** 0.5 * np.abs(wide[finite]).max(initial=0.0):
+        raise ValueError(
+            f"runs: in float64, in which the flow is integrated, the loss of a start differs by "
+            f"{apart:.3g}; a loss that draws random numbers needs a sweep with jax_enable_x64"
+        )
+
+
+@lru_cache(maxsize=32)
+def _losses_program(lane: Lane) -> Callable[..., jax.Array]:
+    def loss(values_and_start: PyTree, number: Any, key: Any) -> jax.Array:
+        values, start = values_and_start
+        d = lane.descent(values, number, key)
+        return value(d.loss, jax.tree.map(_in_double, start), whole_arguments(d))
+
+    return _in_turn(loss)
+
+
+def _in_turn(function: Callable[..., PyTree]) -> Callable[..., PyTree]:
+    """Return the function over the leading axis of all arguments but the key, a part at a time."""
+
+    def over(values: PyTree, numbers: jax.Array, key: Any) -> PyTree:
+        return lax.map(lambda x: function(*x, key), (values, numbers), batch_size=TOGETHER)
+
+    return jax.jit(over)
 
 
 def flow_ends(
     lanes: Lanes,
     numbers: np.ndarray,
-    starts_and_losses: tuple[PyTree, np.ndarray],
+    starts: tuple[PyTree, np.ndarray],
     tolerance: float,
     max_steps: int,
 ) -> FlowEnds:
-    """Return where the flows from the starts of these lanes end.
-
-    Raises:
-      ValueError: in float64 the loss is another one than in the precision of the sweep.
-    """
-    starts, losses = starts_and_losses
-    centre, spread = _frame(real_columns(starts))
+    """Return where the flows from the starts of these lanes end."""
+    params, losses = starts
+    centre, spread = _frame(real_columns(params))
     values = lanes.values(numbers)
     dim, count = len(spread), len(numbers)
     room = NUMBERS // (dim * min(dim, LARGEST_HESSIAN)) or 1
     together = min(TOGETHER, 1 << (count - 1).bit_length(), 1 << (room.bit_length() - 1))
 
-    def part(first: int) -> tuple[np.ndarray, FlowEnds]:
+    def part(first: int) -> FlowEnds:
         rows = np.minimum(np.arange(first, first + together), count - 1)
-        some = jax.tree.map(lambda leaf: leaf[rows], (values, numbers.astype(np.int32), starts))
+        some = jax.tree.map(lambda leaf: leaf[rows], (values, numbers.astype(np.int32), params))
         program = _flow_program(lanes.lane, max_steps)
         ends = program(*some, lanes.key, centre, spread, np.float64(tolerance))
         return jax.tree.map(lambda leaf: np.asarray(leaf)[: count - first], ends)
@@ -94,13 +124,10 @@ def flow_ends(
     workers = workers_of(None, checked_devices(None))
     with jax.enable_x64(True), ThreadPoolExecutor(workers) as threads:
         parts = list(threads.map(with_settings(part), range(0, count, together)))
-    first_loss, ends = jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
-    _check_loss(losses.astype(float), first_loss, coarsest_eps(starts))
-    return jax.tree.map(lambda end, own: end.astype(own.dtype), ends, _like(starts, losses))
-
-
-def _like(starts: PyTree, losses: np.ndarray) -> FlowEnds:
-    return FlowEnds(starts, losses, losses, np.zeros(0, np.int32), np.zeros(0, np.int8))
+    ends = jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
+    like = FlowEnds(params, losses, losses, np.zeros(0, np.int32), np.zeros(0, np.int8))
+    with np.errstate(over="ignore"):  # where the flow has left the range of the runs' dtype
+        return jax.tree.map(lambda end, own: end.astype(own.dtype), ends, like)
 
 
 def _frame(starts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -114,25 +141,15 @@ def _frame(starts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return (low + high) / 2, np.where(spread > 0, spread, whole)
 
 
-def _check_loss(own: np.ndarray, wide: np.ndarray, eps: float) -> None:
-    finite = np.isfinite(own) & np.isfinite(wide)
-    apart = np.abs(own - wide)[finite].max(initial=0.0)
-    if apart > np.sqrt(eps) * np.abs(own[finite]).max(initial=0.0):
-        raise ValueError(
-            f"runs: in float64, in which the flow is integrated, the loss of a start differs by "
-            f"{apart:.3g}; a loss that draws random numbers needs a sweep with jax_enable_x64"
-        )
-
-
 @lru_cache(maxsize=32)
-def _flow_program(lane: Lane, max_steps: int) -> Callable[..., tuple[jax.Array, FlowEnds]]:
-    """Return a function from starts to their losses and the ends of their flows, in float64."""
+def _flow_program(lane: Lane, max_steps: int) -> Callable[..., FlowEnds]:
+    """Return a function from starts to the ends of their flows, in float64."""
     import diffrax
     import optimistix
 
     def flow(
         values: PyTree, number: Any, start: PyTree, key: Any, centre: Any, spread: Any, tol: Any
-    ) -> tuple[jax.Array, FlowEnds]:
+    ) -> FlowEnds:
         d = lane.descent(values, number, key)
         wide, unravel = real_vector(jax.tree.map(_in_double, start))
         # In units of the spread, so that one tolerance fits all coordinates.
@@ -144,19 +161,23 @@ def _flow_program(lane: Lane, max_steps: int) -> Callable[..., tuple[jax.Array, 
         def velocity(t: Any, place: jax.Array, args: Any) -> jax.Array:
             return -jax.grad(loss)(place) / spread**2
 
+        small = wide.size <= LARGEST_HESSIAN
+        # An explicit method wavers about the end by as much as it may err in a step.
+        reach = ARRIVED if small else jnp.maximum(ARRIVED, 100 * tol)
+
         def arrived(t: Any, place: jax.Array, args: Any, **_: Any) -> jax.Array:
             # |f|² / |Jf| is how far Newton's method along f would go, whatever the units of time.
             f = velocity(t, place, args)
             length = jnp.max(jnp.abs(f))
             along = f / jnp.where(length > 0, length, 1)
             turn = jax.jvp(lambda p: velocity(t, p, args), (place,), (along,))[1]
-            return length * (along @ along) <= ARRIVED * jnp.sqrt(turn @ turn)
+            near = length * (along @ along) <= reach * jnp.sqrt(turn @ turn)
+            return near | (length == 0)  # a kink has no second derivative
 
         def left(t: Any, place: jax.Array, args: Any, **_: Any) -> jax.Array:
             return ~(jnp.max(jnp.abs(place - first)) < FARTHEST)
 
         speed = jnp.max(jnp.abs(velocity(0.0, first, None)))
-        small = wide.size <= LARGEST_HESSIAN
         # With one Hessian a step, the default, ten times as many steps: most are refused.
         newton = diffrax.with_stepsize_controller_tols(optimistix.Newton)()
         solution = diffrax.diffeqsolve(
@@ -176,7 +197,7 @@ def _flow_program(lane: Lane, max_steps: int) -> Callable[..., tuple[jax.Array, 
         has_arrived, has_left = jax.tree.leaves(solution.event_mask)
         status = jnp.where(has_arrived, Status.CONVERGED, Status.STEP_LIMIT)
         status = jnp.where(has_left, Status.DIVERGED, status)
-        return loss(first), FlowEnds(
+        return FlowEnds(
             params=unravel(centre + spread * place),
             loss=loss(place),
             grad_norm=jnp.max(jnp.abs(jax.grad(loss)(place) / spread)),

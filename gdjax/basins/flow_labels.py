@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from gdjax import checks
-from gdjax.basins.flow import FlowEnds, check_diffrax, flow_ends, starts_of
+from gdjax.basins.flow import FlowEnds, check_diffrax, check_losses, flow_ends, starts_of
 from gdjax.basins.joint_map import joint_map
 from gdjax.basins.map_basins import Attractors
 from gdjax.basins.start_axes import StartAxes, first_numbers, start_axes
@@ -100,6 +100,7 @@ def flow_labels(
     numbers = first_numbers(runs.shape, axes).ravel()
     check_diffrax()
     starts = starts_of(runs.lanes, numbers)
+    check_losses(runs.lanes, numbers, starts)
     ends = (
         flow_ends(runs.lanes, numbers, starts, coarse, max_steps),
         flow_ends(runs.lanes, numbers, starts, fine, max_steps),
