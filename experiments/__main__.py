@@ -13,6 +13,7 @@ EXPERIMENTS = (
     "edge_of_stability",
     "diabetes",
     "digits",
+    "fidelity",
 )
 
 

@@ -16,6 +16,7 @@ LONG = {
     "digits",
     "edge_of_stability",
     "feigenbaum",
+    "fidelity",
     "product_of_three",
     "spurious_minima",
 }

@@ -1,7 +1,13 @@
 """Where the starts go: attractors, labels and their measures."""
 
+from gdjax.basins.agreement import Agreement as Agreement
+from gdjax.basins.agreement import agreement as agreement
 from gdjax.basins.attractors import Attractors as Attractors
 from gdjax.basins.attractors import Basins as Basins
+from gdjax.basins.fidelity import Fidelity as Fidelity
+from gdjax.basins.fidelity import fidelity as fidelity
+from gdjax.basins.flow_labels import FlowLabels as FlowLabels
+from gdjax.basins.flow_labels import flow_labels as flow_labels
 from gdjax.basins.map_basins import map_basins as map_basins
 from gdjax.basins.measures import BasinEntropy as BasinEntropy
 from gdjax.basins.measures import Exponent as Exponent
