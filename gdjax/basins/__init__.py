@@ -1,5 +1,13 @@
 """Where the starts go: attractors, labels and their measures."""
 
+from gdjax.basins.edge import Edge as Edge
+from gdjax.basins.edge import EdgeStatus as EdgeStatus
+from gdjax.basins.edge import edge as edge
+from gdjax.basins.escape_radius import EscapeRadius as EscapeRadius
+from gdjax.basins.escape_radius import escape_radius as escape_radius
+from gdjax.basins.landscape_graph import LandscapeGraph as LandscapeGraph
+from gdjax.basins.landscape_graph import Saddles as Saddles
+from gdjax.basins.landscape_graph import landscape_graph as landscape_graph
 from gdjax.basins.map_basins import Attractors as Attractors
 from gdjax.basins.map_basins import Basins as Basins
 from gdjax.basins.map_basins import map_basins as map_basins
