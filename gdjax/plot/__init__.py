@@ -3,6 +3,7 @@
 from gdjax.plot.basin_map import basin_map as basin_map
 from gdjax.plot.confusion import confusion as confusion
 from gdjax.plot.cost import cost as cost
+from gdjax.plot.disconnectivity import disconnectivity as disconnectivity
 from gdjax.plot.fidelity import fidelity as fidelity
 from gdjax.plot.heat_map import heat_map as heat_map
 from gdjax.plot.loss_curves import loss_curves as loss_curves
