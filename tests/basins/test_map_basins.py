@@ -202,7 +202,8 @@ def test_half_precision_has_the_same_minima(dtype):
     axis = (np.arange(20) + 0.5) / 20 * 12 - 6
     starts = jnp.asarray(np.stack(np.meshgrid(axis, axis), -1).reshape(-1, 2), dtype)
     stop = gdjax.stop.gradient_below(2.0)
-    params = mapped(landscapes.himmelblau, starts, 0.01, stop=stop).attractors.params
+    attractors = mapped(landscapes.himmelblau, starts, 0.01, stop=stop).attractors
+    params = attractors.params[attractors.verdict == Verdict.MINIMUM]  # it stops near saddles too
     known = landscapes.himmelblau.minima
     known = known[np.argsort(known[:, 0])]
     np.testing.assert_allclose(params.astype(float), known, atol=0.05)
