@@ -1,11 +1,13 @@
 """What a map of basins is made of."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
+import jax
 import numpy as np
 
+from gdjax.diagnosis import Verdict
 from gdjax.trees import PyTree
 
 
@@ -55,3 +57,13 @@ class Basins:
     coords: Mapping[str, np.ndarray]
     ambiguous: np.ndarray | None = None
     separation: float = float("nan")
+
+    @property
+    def minima(self) -> "Basins":
+        """The map of minima and valleys alone; starts that lead elsewhere have the label -1."""
+        count = int(np.isin(self.attractors.verdict, (Verdict.MINIMUM, Verdict.VALLEY)).sum())
+        points = self.attractors._replace(orbits=None)
+        table = jax.tree.map(lambda leaf: leaf[:count], points)
+        orbits = jax.tree.map(lambda leaf: leaf[:0], self.attractors.orbits)
+        labels = np.where(self.labels < count, self.labels, -1)
+        return replace(self, labels=labels, attractors=table._replace(orbits=orbits))

@@ -85,7 +85,7 @@ def flow_labels(
     >>> import gdjax, optax
     >>> runs = gdjax.sweep(lambda start: gdjax.Descent(lambda w: w**4 / 4 - w**2 / 2, start,
     ...                                                optax.sgd(0.4)), start=[-0.5, 0.0, 0.5, 2.0])
-    >>> gdjax.map_basins(runs).labels.tolist()  # the first step from 2 leads to -0.4
+    >>> gdjax.map_basins(runs).minima.labels.tolist()  # the first step from 2 leads to -0.4
     [0, -1, 1, 0]
     >>> flow = gdjax.basins.flow_labels(runs)
     >>> flow.labels.tolist(), flow.unresolved.tolist()

@@ -7,8 +7,9 @@ from typing import Any
 import jax
 import numpy as np
 
+from gdjax.basins.attractors import Attractors
 from gdjax.basins.flow import FlowEnds
-from gdjax.basins.map_basins import Attractors, map_basins
+from gdjax.basins.map_basins import map_basins
 from gdjax.descent import Descent, Status
 from gdjax.sweeps import Runs
 from gdjax.sweeps.axes.axis import Axis
@@ -58,8 +59,9 @@ def joint_map(
       tol: as in `map_basins`.
 
     Returns:
-      The labels of the runs, numbered as `map_basins` numbers them; the labels of the ends, -1
-      where they have not arrived; and the table of both, with those that no run reached last.
+      The labels of the runs, numbered as `map_basins` numbers minima and valleys; the labels of the
+      ends, -1 where they have not arrived at any; and the table of both, with those that no run
+      reached last.
     """
     own = FlowEnds(runs.params, runs.loss, runs.grad_norm, runs.steps, runs.status)
     rank, count = len(runs.shape), runs.lanes.count
@@ -67,7 +69,7 @@ def joint_map(
     joined = jax.tree.map(lambda *leaves: np.concatenate(leaves), own, *ends)
     lanes = _lanes(runs.lanes, np.concatenate([np.arange(count), *[numbers] * len(ends)]))
     joint = replace(runs, **joined._asdict(), record=None, lanes=lanes, diagnosis=None)
-    found = map_basins(joint, tol)
+    found = map_basins(joint, tol).minima
     labels = np.where(joined.status == Status.CONVERGED, found.labels, -1)
     labels, attractors = _runs_first(labels, count, found.attractors)
     of_ends = np.split(labels[count:], len(ends))
@@ -91,6 +93,7 @@ def _runs_first(
     order = np.argsort(~reached, kind="stable")
     new = np.append(np.argsort(order), -1).astype(np.int32)  # the last is that of -1
     labels = new[labels]
-    table = jax.tree.map(lambda leaf: leaf[order], attractors)
+    points = jax.tree.map(lambda leaf: leaf[order], attractors._replace(orbits=None))
+    table = points._replace(orbits=attractors.orbits)
     size = np.bincount(labels[:count][labels[:count] >= 0], minlength=len(order))
     return labels, table._replace(size=size)

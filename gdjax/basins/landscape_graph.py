@@ -106,6 +106,7 @@ def landscape_graph(
         )
     pairs = checks.whole_number("pairs", pairs, least=1)
     tol = checks.positive_scalar("tol", tol)
+    basins = basins.minima  # a start at a saddle is on a border, not beside one
     labels = basins.labels.ravel()
     beside = _apart(runs, border_pairs(basins.labels))
     chosen = beside[spread_over_borders(labels, beside, pairs)]

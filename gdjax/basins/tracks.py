@@ -45,7 +45,7 @@ def tracks(basins: Basins, along: str) -> Tracks:
     ...     return gdjax.Descent(lambda w: w**2, start, optax.sgd(learning_rate))
     >>> runs = gdjax.sweep(lane, start=[-1.0, 1.0], learning_rate=[0.1, 0.9, 1.1])
     >>> found = gdjax.basins.tracks(gdjax.map_basins(runs), along="learning_rate")
-    >>> found.share.tolist(), found.last.round(2).tolist(), found.limit[:, 0].tolist()
+    >>> found.share.tolist(), found.last.astype(float).round(2).tolist(), found.limit[:, 0].tolist()
     ([[1.0, 1.0, 0.0]], [0.9], [1.0])
     """
     if not isinstance(basins, Basins):
