@@ -76,7 +76,7 @@ VALLEYS = {
     "line of quartic points": (lambda w: w[0] ** 4 + 0 * w[1], RING, 0.05, [1]),
     "surfaces of four signs": (lambda w: (jnp.prod(w) - 1) ** 2 / 4, SPACE, 0.02, [2] * 4),
 }
-NOW = ["ring", "quartic point", "surfaces of four signs"]
+NOW = ["ring", "quartic point"]
 
 
 @pytest.mark.parametrize(
@@ -140,6 +140,7 @@ def random_lane(start, key):
     return Descent(lambda w: jnp.sum((w - centre) ** 2), start, optax.sgd(0.1))
 
 
+@pytest.mark.long
 def test_random_numbers_of_a_lane_are_those_of_its_run():
     runs = gdjax.sweep(random_lane, start=np.zeros((3, 2), np.float32), key=jax.random.key(1))
     basins = gdjax.map_basins(runs)
@@ -176,7 +177,7 @@ def started():
 MINIMA = np.asarray(landscapes.himmelblau.minima, np.float32)
 
 
-def test_end_nearly_as_near_to_another_attractor_is_ambiguous(started):
+def test_ends_at_their_attractors_are_well_separated_and_not_ambiguous(started):
     ends = np.repeat(MINIMA, 100, axis=0)
     close = with_ends(started, ends)
     assert gdjax.map_basins(close).separation > 1e4

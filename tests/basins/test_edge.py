@@ -62,9 +62,9 @@ def status_name(found):
     ("name", "one", "other", "number"),
     [
         ("muller_brown", (-0.6, 1.4), (0.0, 0.4), 1),
-        ("muller_brown", (0.6, 0.1), (0.0, 0.4), 0),
+        pytest.param("muller_brown", (0.6, 0.1), (0.0, 0.4), 0, marks=pytest.mark.long),
         ("himmelblau", (3.0, 3.0), (-3.0, 3.0), 1),
-        ("himmelblau", (3.5, 3.0), (4.0, -2.5), 0),
+        pytest.param("himmelblau", (3.5, 3.0), (4.0, -2.5), 0, marks=pytest.mark.long),
         ("six_hump_camel", (0.3, -0.6), (-0.1, 0.4), 0),
     ],
 )
@@ -80,6 +80,7 @@ def test_saddle_on_the_border_is_the_known_one(name, one, other, number):
     assert abs(float(found.loss) - exact) <= found.loss_error <= 1e-4
 
 
+@pytest.mark.long
 def test_float64_polishes_to_its_own_rounding(x64):
     found = between(landscapes.muller_brown, (-0.6, 1.4), (0.0, 0.4))
     assert np.linalg.norm(found.params - landscapes.muller_brown.saddles[1]) <= 1e-14
@@ -199,6 +200,7 @@ def test_batches_are_descended_as_the_whole():
     np.testing.assert_allclose(found.loss, np.mean(data**2), rtol=1e-6)
 
 
+@pytest.mark.long
 def test_loose_tolerance_of_the_runs_moves_no_saddle():
     found = between(landscapes.himmelblau, (3.0, 3.0), (-3.0, 3.0), tol=0.5)
     assert status_name(found) == "SADDLE"

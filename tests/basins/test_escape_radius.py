@@ -111,6 +111,7 @@ def test_what_is_no_descent_is_refused():
         escape_radius(landscapes.himmelblau, WELLS, 1.0, directions=AXES)
 
 
+@pytest.mark.long
 def test_minima_of_a_map_are_taken_as_they_are():
     runs = gdjax.sweep(
         lambda start: Descent(landscapes.double_well, start, optax.sgd(0.1), stop=FINE),

@@ -70,6 +70,7 @@ def test_separable_wells_have_an_edge_of_the_cube_for_each_saddle():
     assert (np.abs(np.diff(corners, axis=1)).round() == 2).sum() == 12
 
 
+@pytest.mark.long
 def test_border_of_starts_that_reach_a_saddle_is_followed_too():
     # of an odd grid the middle starts reach a saddle and have no label
     graph = graph_of(landscapes.double_well, 9)
@@ -88,6 +89,7 @@ def test_swept_learning_rate_adds_no_pairs():
     assert (graph.status != EdgeStatus.EQUAL_FATE).all()
 
 
+@pytest.mark.long
 def test_one_minimum_has_no_saddle():
     graph = graph_of(landscapes.booth, 6, 0.05)
     assert graph.heights.shape == (1, 1)
@@ -100,6 +102,7 @@ def test_no_minimum_has_no_graph():
     assert graph.heights.shape == (0, 0)
 
 
+@pytest.mark.long
 def test_saddle_to_a_minimum_off_the_map_is_kept_without_its_label():
     def row(x):  # minima at all whole numbers; the starts reach two of them
         return jnp.sin(jnp.pi * x) ** 2

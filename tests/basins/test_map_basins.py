@@ -229,6 +229,7 @@ def test_starts_in_a_dict_give_attractors_in_a_dict():
     assert {name: leaf.shape for name, leaf in attractors.params.items()} == {"x": (4,), "y": (4,)}
 
 
+@pytest.mark.long
 def test_complex_parameters_have_basins():
     def loss(z):
         return jnp.abs(z**2 + 1) ** 2  # minima at i and -i
@@ -239,6 +240,7 @@ def test_complex_parameters_have_basins():
     assert basins.labels.tolist() == [1, 1, 0, 0]
 
 
+@pytest.mark.long
 def test_many_parameters_are_looked_at_by_products_with_the_hessian():
     def loss(w):  # minima at ±1 in each coordinate, and a saddle where one is 0
         return jnp.sum((w**2 - 1) ** 2) / 4

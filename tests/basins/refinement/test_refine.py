@@ -117,6 +117,7 @@ def test_labels_are_those_of_a_map_of_all_starts():
         )
 
 
+@pytest.mark.long
 def test_an_attractor_that_only_fine_cells_show_has_the_label_it_has_in_the_whole_map():
     refined = refine(ringed, SQUARE, 4, coarse=4)
     basins = full(ringed, "start", x=(-2, 2, 64), y=(-2, 2, 64))
