@@ -97,6 +97,29 @@ def test_sigmoid_neuron_learns_as_slowly_as_nielsen_shows(start, first, last):
     assert float(output(result.params)) == pytest.approx(last, abs=5e-5)
 
 
+@pytest.mark.parametrize(("mode", "theory"), [(0, 1.3343), (1, 1.9001), (2, 3.4534)])
+def test_each_mode_of_a_deep_linear_net_leaves_its_plateau_when_saxe_says(mode, theory):
+    strengths, first, rate = np.array([3.0, 2.0, 1.0]), 1e-3, 1e-3
+    exact = np.log((strengths - first) / first) / (2 * strengths)
+    assert exact[mode] == pytest.approx(theory, abs=5e-5)
+    left, right, hidden = (
+        np.linalg.qr(np.random.default_rng(i).normal(size=(3, 3)))[0] for i in (0, 1, 2)
+    )
+    target = left @ np.diag(strengths) @ right.T
+
+    def loss(w):
+        return jnp.sum((target - w[1] @ w[0]) ** 2) / 2
+
+    def strength(state):
+        return jnp.diag(left.T @ state.params[1] @ state.params[0] @ right)
+
+    start = first**0.5 * jnp.stack([hidden @ right.T, left @ hidden.T])
+    every = gdjax.record.every(1, strength)
+    d = Descent(loss, start, optax.sgd(rate), stop=None, max_steps=4000, record=every)
+    half = np.argmax(np.asarray(gdjax.run(d).record.values) >= strengths / 2, axis=0)
+    assert half[mode] * rate == pytest.approx(exact[mode], rel=0.01)
+
+
 def strict_saddle(w):
     return 0.5 * w[0] ** 2 + 0.25 * w[1] ** 4 - 0.5 * w[1] ** 2
 

@@ -13,7 +13,13 @@ from gdjax.advice.dynamics import Dynamics, best_momentum
 from gdjax.advice.text import paragraph
 from gdjax.curvature import Estimate, extremes
 from gdjax.curvature.extremes import real_size, steps_for
-from gdjax.curvature.preconditioned import preconditioned_ends
+from gdjax.curvature.preconditioned import (
+    ADAM,
+    CENTRED,
+    RMS,
+    kinds_of_moments,
+    preconditioned_ends,
+)
 from gdjax.curvature.products import widened
 from gdjax.losses import Loss, ascent_direction, check_params
 from gdjax.trees import PyTree, strongly_typed
@@ -50,6 +56,7 @@ FAMILIES = {  # with the momentum where none is given
 }
 
 ADAPTIVE = {Family.ADAM: optax.scale_by_adam(), Family.RMSPROP: optax.scale_by_rms()}
+MOMENTS = {Family.ADAM: {ADAM}, Family.RMSPROP: {*RMS, *CENTRED}}  # the states of optax with them
 
 
 class Figures(NamedTuple):
@@ -192,7 +199,7 @@ def advise(
       The advice; `.error` has what the error of the curvature makes of each figure.
 
     Raises:
-      TypeError: an argument is of the wrong kind.
+      TypeError: an argument is of the wrong kind, as is a state of another optimizer.
       ValueError: an unknown family, or a momentum outside of [0, 1).
 
     References:
@@ -215,7 +222,17 @@ def advise(
     if checks.is_concrete(momentum) and not 0 <= momentum < 1:
         raise ValueError(f"momentum: expected a number from 0 to below 1, got {momentum!r}")
     key = None if key is None else checks.typed_key("key", key)
+    if family in ADAPTIVE and opt_state is not None:
+        _check_moments(family, optimizer_family, opt_state)
     return _advise(loss, family, params, args, strongly_typed(momentum), opt_state, key)
+
+
+def _check_moments(family: Family, name: str, opt_state: Any) -> None:
+    """Raise where there are second moments of another family only, or of several."""
+    kinds = kinds_of_moments(opt_state)
+    if not kinds or not kinds <= MOMENTS[family]:
+        found = ", ".join(sorted(kinds)) or "no second moments"
+        raise TypeError(f"opt_state: expected that of optax.{name}, got one with {found}")
 
 
 @partial(jax.jit, static_argnums=(0, 1))

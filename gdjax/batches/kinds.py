@@ -59,8 +59,8 @@ def mini(
       shuffle: False takes the examples in their order in every epoch, and needs no key.
       pad: fill a short last batch of an epoch up with examples of weight 0.
       most: the largest size, and the rows of every batch, whatever it costs. The size may then be
-        an integer scalar array, traced or swept; one that is swept out of its range makes the
-        weights NaN, so that its run ends as DIVERGED.
+        an integer scalar array, traced or swept. `gdjax.sweep` refuses one out of its range; under
+        `jit` or `vmap` alone it makes the weights NaN, so that its run ends as DIVERGED.
 
     Returns:
       The batches, for `gdjax.Descent(batches=...)`.

@@ -128,6 +128,11 @@ def preconditioned_ends(
     return Estimate(-low.values[0], low.errors[0]), Estimate(high.values[0], high.errors[0])
 
 
+def kinds_of_moments(opt_state: Any) -> set[str]:
+    """Return the names of the states with second moments that there are in a state."""
+    return {type(moments).__name__ for moments, _ in _moments(opt_state, {})}
+
+
 def _moments(state: Any, known: dict) -> Iterator[tuple[Any, dict]]:
     """Yield the states that have second moments, each with the hyperparameters known for it."""
 

@@ -1,15 +1,21 @@
 """What an update costs: examples, gradients, arithmetic and memory traffic."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
-from gdjax.batches import Batches, HostBatches
+from gdjax import checks
+from gdjax.batches import HostBatches
+from gdjax.batches.plan import Plan
 from gdjax.descent.description import Descent, canonical, with_traced_budget
-from gdjax.descent.programs import lowered
-from gdjax.descent.stepping import first_state, updated
+from gdjax.descent.programs import compiled, lowered
+from gdjax.descent.running import execute
+from gdjax.descent.state import Result
+from gdjax.descent.stepping import first_state, updated, with_batch
+from gdjax.record import fold
 
 
 @dataclass(frozen=True)
@@ -44,7 +50,8 @@ def cost(d: Descent) -> Cost:
 
     It compiles the update alone, for XLA's own analysis of it. That counts the body of a loop
     once: of an optimizer that searches along a line, as `optax.lbfgs` does, the operations are
-    those of one trial, and neither `gradients` nor `examples` counts its further evaluations.
+    those of one trial, and neither `gradients` nor `examples` counts its trials, whose number is
+    known of a run only: see `Result.cost`. Of batches on the host, the first one is read.
 
     Args:
       d: the descent.
@@ -53,8 +60,7 @@ def cost(d: Descent) -> Cost:
       The cost of an update; `cost(d).of(result.steps)` is that of a run.
 
     Raises:
-      TypeError: `d` is no Descent, its batches are on the host, or the loss does not return a real
-        floating scalar.
+      TypeError: `d` is no Descent, or the loss does not return a real floating scalar.
 
     >>> import gdjax, jax.numpy as jnp, optax
     >>> d = gdjax.Descent(lambda w, batch: jnp.mean((w - batch) ** 2), 0.0, optax.sgd(0.1),
@@ -64,7 +70,10 @@ def cost(d: Descent) -> Cost:
     (100, 1, True)
     """
     d = with_traced_budget(canonical(d))
-    examples = np.asarray(examples_of(d.batches)).item()
+    on_device = with_batch(d, 0)
+    seen = d.batches if hasattr(d.batches, "plan") else on_device.batches
+    examples = np.asarray(examples_of(seen)).item()
+    d = on_device
     found = lowered(updated, d, jax.eval_shape(first_state, d)).compile().cost_analysis()
     parts = found if isinstance(found, list) else [found]  # one for each module, in some versions
     known = parts[0] if parts and parts[0] else {}
@@ -72,16 +81,54 @@ def cost(d: Descent) -> Cost:
     return Cost(examples, 1, flops, moved)
 
 
-def examples_of(batches: Batches | HostBatches | None) -> Any:
+def cost_of_run(d: Descent, result: Result) -> Cost:
+    """Return what a run cost that ended so."""
+    update = cost(d)
+    whole, trials = update.of(result.steps), _trials(d, result)
+    return replace(
+        whole,
+        examples=whole.examples + trials * update.examples,
+        gradients=whole.gradients + trials,
+    )
+
+
+def _trials(d: Descent, result: Result) -> int:
+    """Return the gradients that a search along lines took, for which the run is repeated."""
+    if isinstance(d.batches, HostBatches) or not _searches(result.state.opt_state):
+        return 0
+    steps = checks.whole_number("steps", result.steps, 0)
+    again = replace(d, stop=None, record=fold(_none, _and_those_of_last), max_steps=steps)
+    return int(compiled(_record, canonical(again)))
+
+
+def _record(d: Descent) -> Any:
+    return execute(d, None).record
+
+
+def _none(state: Any) -> Any:
+    return jnp.zeros((), jnp.int32)
+
+
+def _and_those_of_last(total: Any, state: Any) -> Any:
+    return total + sum(search.num_linesearch_steps for search in _searches(state.opt_state))
+
+
+def _searches(opt_state: Any) -> list[Any]:
+    """Return what the searches in a state tell of their last trials."""
+
+    def is_search(node: Any) -> bool:
+        return type(node).__name__ == "ZoomLinesearchInfo"
+
+    return [x for x in jax.tree.leaves(opt_state, is_leaf=is_search) if is_search(x)]
+
+
+def examples_of(batches: Any) -> Any:
     """Return the examples of an update, on average over an epoch; traced if the batch size is."""
     if batches is None:
         return np.nan
-    if not isinstance(batches, Batches):
-        raise TypeError(
-            "batches: expected data in memory, as the cost is that of one program; give one batch "
-            "of those on the host as gdjax.batches.full"
-        )
-    plan = batches.plan
+    plan: Plan | None = getattr(batches, "plan", None)
+    if plan is None:  # of a stream there is but the first batch to be seen
+        return len(jax.tree.leaves(batches.now)[0])
     if plan.pad:
         return plan.examples / plan.per_epoch
     return plan.size if plan.count is None else plan.count

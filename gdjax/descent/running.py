@@ -53,10 +53,10 @@ def run(d: Descent, state: State | None = None) -> Result:
     if isinstance(d.batches, HostBatches):
         from gdjax.descent.hosted import moved_on_host  # few runs need it
 
-        return _result(*compiled(_end, *moved_on_host(d, state)))
+        return _result(*compiled(_end, *moved_on_host(d, state))).of(d)
     if d.stop is not None and not recorders_of_histories(d):
         d = with_traced_budget(d)
-    return _result(*compiled(_run, d, state))
+    return _result(*compiled(_run, d, state)).of(d)
 
 
 def _run(d: Descent, state: State | None) -> tuple[State, jax.Array, PyTree]:

@@ -1,11 +1,16 @@
 """Where a run stands, and how it ended."""
 
 from enum import IntEnum
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 
+from gdjax import checks
 from gdjax.trees import PyTree
+
+if TYPE_CHECKING:
+    from gdjax.descent.cost import Cost
+    from gdjax.descent.description import Descent
 
 
 class Status(IntEnum):
@@ -32,9 +37,7 @@ class State(NamedTuple):
     folds: list[PyTree]  # what the folds of `record` remember, in tree order
 
 
-class Result(NamedTuple):
-    """The end of a run; under `vmap` every array has a leading lane axis."""
-
+class _Fields(NamedTuple):
     params: PyTree  # the last finite parameters
     loss: jax.Array  # [] loss at params
     grad_norm: jax.Array  # [] largest absolute entry of the gradient at params
@@ -42,3 +45,37 @@ class Result(NamedTuple):
     status: jax.Array  # int8 [] a Status
     record: PyTree  # as Descent.record, with what each recorder recorded
     state: State  # to go on from: run(d, state=result.state)
+
+
+class Result(_Fields):
+    """The end of a run; under `vmap` every array has a leading lane axis."""
+
+    # Beside the tree that a result is, whose structure must not depend on the run.
+    _descent: "Descent | None" = None
+
+    @property
+    def cost(self) -> "Cost":
+        """What the run cost, all updates that led to its parameters; see `gdjax.cost`.
+
+        Computed when asked for: the update is compiled, for XLA's analysis of it, and a run whose
+        optimizer searches along lines by `optax.scale_by_zoom_linesearch`, as `optax.lbfgs` does,
+        is repeated, to count its trials among the gradients and examples.
+
+        Raises:
+          TypeError: the result came out of `jit`, `vmap` or another function of pytrees, and does
+            not know its descent: `gdjax.cost(d).of(result.steps)` tells the same.
+        """
+        from gdjax.descent.cost import cost_of_run  # few runs need it
+
+        if self._descent is None or not checks.is_concrete(self.steps):
+            raise TypeError(
+                "result: out of jit or vmap it does not know its descent; "
+                "take gdjax.cost(d).of(result.steps)"
+            )
+        return cost_of_run(self._descent, self)
+
+    def of(self, d: "Descent") -> "Result":
+        """Return the same result, which knows that it is that of this descent."""
+        result = Result(*self)
+        result._descent = d
+        return result

@@ -9,8 +9,9 @@ import numpy as np
 
 from gdjax.batches import Batches
 from gdjax.descent import Descent
-from gdjax.descent.cost import Cost, cost, examples_of
+from gdjax.descent.cost import Cost, cost
 from gdjax.diagnosis import Diagnosis
+from gdjax.sweeps.batch_sizes import examples
 from gdjax.sweeps.engine import Work
 from gdjax.sweeps.lanes import Lanes
 from gdjax.trees import PyTree
@@ -67,12 +68,13 @@ class Runs:
         """What each run cost, arrays [*shape].
 
         Operations and bytes are those of an update of the first lane, which is compiled for it: all
-        lanes run the same program. Examples are each lane's own, where the batch size is swept.
+        lanes run the same program, which where the batch size is swept computes all `most` rows of
+        every batch. Examples are each lane's own.
         """
         first = self.lanes.descent(0)
         update = cost(first)
         if isinstance(first.batches, Batches) and first.batches.plan.count is not None:
-            update = replace(update, examples=_examples(self.lanes))
+            update = replace(update, examples=examples(self.lanes))
         return update.of(self.steps)
 
     def descent(self, *index: int) -> Descent:
@@ -147,17 +149,3 @@ def _claim(owners: dict[str, str], name: str, owner: str) -> None:
 
 def _label(entry) -> str:
     return jax.tree_util.keystr((entry,), simple=True)
-
-
-def _examples(lanes: Lanes) -> np.ndarray:
-    """Return the examples of an update of each lane [*shape]."""
-
-    @jax.jit
-    @jax.vmap
-    def of_lane(number, place):
-        values = lanes.lane.values(lanes.sources, place)
-        return examples_of(lanes.lane.descent(values, number, lanes.key).batches)
-
-    numbers = np.arange(lanes.count, dtype=np.int32)
-    places = [index.astype(np.int32) for index in np.unravel_index(numbers, lanes.shape)]
-    return np.asarray(of_lane(numbers, places)).reshape(lanes.shape)

@@ -13,6 +13,7 @@ from gdjax.descent.description import canonical
 from gdjax.descent.running import execute
 from gdjax.descent.stepping import first_state
 from gdjax.sweeps.axes.concrete import check_concrete
+from gdjax.sweeps.batch_sizes import check_sizes
 from gdjax.sweeps.block import Packings
 from gdjax.sweeps.boxes import blocks
 from gdjax.sweeps.collect import Arrays, whole_outcome
@@ -102,7 +103,7 @@ def sweep(
         value that the function needs while it is traced (the length of an optax schedule, say),
         a descent that `gdjax.run` would refuse, or a call inside `jit` or with traced values.
       ValueError: an empty axis, two dimensions of one name, leaves of different length, a value
-        out of the range of its dtype in JAX.
+        out of the range of its dtype in JAX, a batch size of 0 or above its `most`.
 
     >>> import gdjax, jax.numpy as jnp, optax
     >>> runs = gdjax.sweep(
@@ -127,6 +128,8 @@ def sweep(
     keep = reducers or (watched_outcome if diagnose else whole_outcome)
     program = lane_program(watched(lanes.lane) if diagnose else lanes.lane, keep)
     traced, packing = _traced(program, lanes)
+    if traced.sized:
+        check_sizes(lanes)
     layout = block_layout(tile, block_size, traced, packing, lanes.shape, on[0])
     if reducers is not None:
         collector = Reduced(reducers, traced, packing.kept)

@@ -8,6 +8,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from gdjax.batches import Batches
+from gdjax.checks import is_concrete
 from gdjax.descent import Descent
 from gdjax.descent.description import canonical, recorders
 from gdjax.descent.running import execute
@@ -109,6 +111,7 @@ class TracedLane(NamedTuple):
     at_once: bool  # whether the first turn runs a lane to its end
     careful: bool  # whether a lane that begins remembers the point before
     work: int  # numbers that a turn computes, or adds up
+    sized: bool  # whether a lane says of which size its batches are
 
     @property
     def entrywise(self) -> bool:
@@ -145,12 +148,13 @@ def traced_lane(lane: Lane, keep: Keep, sources: PyTree, key: Any) -> TracedLane
 
     `keep` makes of a lane's descent and outcome what the sweep keeps of it.
     """
-    has_histories, params = False, 0
+    has_histories, params, sized = False, 0, False
 
     def everything(sources, key, base, number, place, count):
-        nonlocal has_histories, params
+        nonlocal has_histories, params, sized
         d = canonical(lane.descent(lane.values(sources, place), number, key))
         has_histories = any(isinstance(r, Every) for r in recorders(d.record))
+        sized = isinstance(d.batches, Batches) and not is_concrete(d.batches.plan.count)
         if has_histories:
             return _at_once(d, keep)
         begun, params = start(d), len(jax.tree.leaves(d.params))
@@ -182,8 +186,9 @@ def traced_lane(lane: Lane, keep: Keep, sources: PyTree, key: Any) -> TracedLane
     fresh = _cut(program, shared + 1, changing, first, after, kept)
     work = _work(fresh.operations[SHARED if has_histories else CHANGING])
     waiting = waiting._replace(common=[False] * len(waiting.leaves), entrywise=fresh.entrywise)
+    kept_shapes = shapes[4][1]
     return TracedLane(
-        constants, fresh, waiting, shapes[4][1], params, has_histories, is_careful, work
+        constants, fresh, waiting, kept_shapes, params, has_histories, is_careful, work, sized
     )
 
 

@@ -249,6 +249,15 @@ def test_parameters_may_be_a_tree_with_complex_leaves():
     assert advise(loss, params, "adam").largest_rate == pytest.approx(3.8, rel=1e-6)
 
 
+def advised(family, optimizer):
+    return advise(bowl, jnp.ones(3), family, opt_state=optimizer.init(jnp.ones(3)))
+
+
+@pytest.mark.parametrize("optimizer", [optax.rmsprop(0.1), optax.rmsprop(0.1, centered=True)])
+def test_states_of_both_kinds_of_rmsprop_are_taken(optimizer):
+    assert jnp.isfinite(advised("rmsprop", optimizer).largest_rate)
+
+
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
@@ -257,6 +266,9 @@ def test_parameters_may_be_a_tree_with_complex_leaves():
         (lambda: advise(bowl, jnp.ones(3), "gd", momentum=1.0), ValueError, "^momentum: "),
         (lambda: advise(bowl, jnp.ones(3), "gd", momentum="much"), TypeError, "^momentum: "),
         (lambda: advise(bowl, jnp.ones(3), "adam", opt_state=()), TypeError, "^opt_state: "),
+        (lambda: advised("rmsprop", optax.adam(0.1)), TypeError, "^opt_state: .* ScaleByAdam"),
+        (lambda: advised("adam", optax.rmsprop(0.1)), TypeError, "^opt_state: .* ScaleByRms"),
+        (lambda: advised("adam", optax.sgd(0.1, 0.9)), TypeError, "^opt_state: .* no second"),
         (lambda: advise(bowl, jnp.ones(3), "gd", key=0), TypeError, "^key: "),
         (lambda: advise(bowl, jnp.ones(3, int), "gd"), TypeError, "^params"),
         (lambda: advise(3, jnp.ones(3), "gd"), TypeError, "^loss: "),

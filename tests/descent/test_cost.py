@@ -95,13 +95,83 @@ def test_examples_of_an_update_are_those_that_count(options, examples):
     assert gdjax.cost(d).examples == pytest.approx(examples)
 
 
-def test_batches_on_the_host_have_no_cost_of_one_program():
+def test_batches_on_the_host_cost_what_those_in_memory_do():
+    hosts = {
+        "drawn": (batches.host(DATA, 64, shuffle=False), 64),
+        "padded": (batches.host(DATA, 100, shuffle=False, pad=True), ROWS / 6),
+        "streamed": (batches.stream(lambda: (DATA[i : i + 64] for i in range(0, ROWS, 64))), 64),
+    }
+    memory = gdjax.cost(descent(batches.mini(DATA, 64, shuffle=False)))
+    for name, (drawn, examples) in hosts.items():
+        d = descent(drawn)
+        if name == "padded":
+            d = gdjax.Descent(
+                weighted, d.params, d.optimizer, batches=drawn, max_steps=5, stop=None
+            )
+        found = gdjax.run(d).cost
+        assert found.examples == pytest.approx(6 * examples)
+        assert found.flops >= 6 * 0.9 * memory.flops
+
+
+def weighted(w, batch):
+    rows, weights = batch
+    return jnp.average((rows @ w) ** 2, weights=weights)
+
+
+def test_a_result_reports_what_it_cost():
+    d = descent(batches.mini(DATA, 64, shuffle=False))
+    assert gdjax.run(d).cost == gdjax.cost(d).of(5)
+
+
+def test_a_result_that_went_on_reports_all_of_it():
+    d = descent(batches.mini(DATA, 64, shuffle=False))
+    assert gdjax.run(d, state=gdjax.run(d).state).cost.examples == 11 * 64
+
+
+def test_gradients_of_a_search_along_a_line_are_counted():
+    calls = []
+
+    def counted(w, batch):
+        jax.debug.callback(lambda: calls.append(1))
+        return 50 * jnp.mean((batch @ w) ** 2) + jnp.sum(w**4)
+
+    searching = optax.chain(optax.scale(-1.0), optax.scale_by_zoom_linesearch(20))
     d = gdjax.Descent(
-        lambda w, batch: jnp.mean((w - batch) ** 2),
-        0.0,
-        optax.sgd(0.1),
-        batches=gdjax.batches.host(np.arange(10.0), 5),
-        key=jax.random.key(0),
+        counted, jnp.ones(DIM), searching, batches=batches.full(DATA), stop=None, max_steps=7
     )
-    with pytest.raises(TypeError, match=r"^batches: expected data in memory"):
-        gdjax.cost(d)
+    result = gdjax.run(d)
+    jax.effects_barrier()
+    evaluations = len(calls)
+    found = result.cost
+    assert found.gradients == evaluations > 2 * (7 + 1)
+    assert found.examples == evaluations * ROWS
+
+
+def test_a_result_is_the_same_pytree_with_or_without_its_descent():
+    d = descent(batches.full(DATA))
+    result = gdjax.run(d)
+    assert jax.tree.structure(result) == jax.tree.structure(jax.jit(lambda: gdjax.run(d))())
+    assert isinstance(jax.tree.map(jnp.asarray, result), gdjax.Result)
+
+
+@pytest.mark.parametrize("through", [jax.jit, jax.vmap], ids=["jit", "vmap"])
+def test_out_of_jit_and_vmap_a_result_says_how_to_have_its_cost(through):
+    d = descent(batches.full(DATA))
+    run = through(
+        lambda rate: gdjax.run(
+            gdjax.Descent(loss, d.params, optax.sgd(rate), batches=d.batches, max_steps=2)
+        )
+    )
+    with pytest.raises(TypeError, match=r"^result: .*gdjax\.cost\(d\)\.of\(result\.steps\)"):
+        print(run(jnp.full(2 if through is jax.vmap else (), 1e-3)).cost)
+
+
+@pytest.mark.parametrize("sizes", [[1, 0, 4], [1, 4, 6]])
+def test_a_swept_batch_size_that_no_batch_can_have_is_refused(sizes):
+    def lane(rate, size):
+        drawn = batches.mini(jnp.arange(10.0), 2 * size, most=10)
+        return gdjax.Descent(lambda w, b: w * b[1].sum(), 0.0, optax.sgd(rate), batches=drawn)
+
+    key, wrong = jax.random.key(0), next(2 * size for size in sizes if not 0 < size < 6)
+    with pytest.raises(ValueError, match=f"^size: .*1 to the 10 of most, got {wrong} at rate 0"):
+        gdjax.sweep(lane, rate=[0.1, 0.2], size=sizes, key=key)
