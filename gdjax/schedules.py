@@ -59,7 +59,8 @@ def silver(learning_rate: Any) -> optax.Schedule:
     def schedule(step):
         number = jnp.asarray(step, jnp.int32) + 1
         twos = lax.population_count((number & -number) - 1)
-        return learning_rate * jnp.asarray(SILVER_STEPS)[twos]
+        # With its dtype: jax 0.10 remembers the array in that of the first trace, be it x64 or not.
+        return learning_rate * jnp.asarray(SILVER_STEPS, jnp.result_type(float))[twos]
 
     return schedule
 

@@ -140,3 +140,10 @@ def test_bad_argument_is_named(argument):
     error, call = BAD[argument]
     with pytest.raises(error, match=f"^{argument}"):
         call()
+
+
+def test_silver_schedule_keeps_to_the_precision_at_hand():
+    schedule = schedules.silver(1.0)
+    assert jax.jit(schedule)(3).dtype == jnp.float64
+    with jax.enable_x64(False):
+        assert jax.jit(schedule)(3).dtype == jnp.float32
