@@ -75,6 +75,7 @@ def test_in_order_needs_no_key_and_begins_again():
     np.testing.assert_array_equal(seen(drawn, [0, 1, 2], key=None), expected)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("size", [1, 4])
 def test_with_replacement_all_examples_are_as_likely(size):
     drawn = batches.mini(ROWS, size, replace=True)
@@ -86,6 +87,7 @@ def test_stochastic_sees_one_example():
     assert batches.stochastic(ROWS).at(KEY, 3)["x"].shape == (1, 3)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("replace", [False, pytest.param(True, marks=pytest.mark.long)])
 def test_key_and_step_decide_alone(replace, x64):
     drawn = batches.mini(ROWS, 5, replace=replace)
@@ -239,15 +241,16 @@ def test_a_swept_size_is_the_run_with_that_size(kind):
         np.testing.assert_allclose(runs.loss[i], plain.loss, rtol=1e-4)
 
 
-def test_a_size_swept_out_of_its_range_ends_as_diverged_at_the_start():
-    def lane(size):
+def test_a_traced_size_out_of_its_range_ends_as_diverged_at_the_start():
+    def run(size):
         drawn = batches.mini(ROWS, size, most=8)
-        return Descent(weighted_bowl, jnp.zeros(3), ADAM, batches=drawn, max_steps=3, key=KEY)
+        d = Descent(weighted_bowl, jnp.zeros(3), ADAM, batches=drawn, max_steps=3, key=KEY)
+        return gdjax.run(d)
 
-    runs = gdjax.sweep(lane, size=[0, 8, 9])
+    runs = jax.vmap(run)(jnp.array([0, 8, 9]))
     limit, diverged = gdjax.Status.STEP_LIMIT, gdjax.Status.DIVERGED
     assert runs.status.tolist() == [diverged, limit, diverged]
-    assert np.isnan(runs.loss[[0, 2]]).all()
+    assert np.isnan(runs.loss[np.array([0, 2])]).all()
 
 
 def test_another_size_below_the_maximum_compiles_nothing(no_compilation):

@@ -155,6 +155,7 @@ def test_himmelblaus_maximum_is_known():
     )
 
 
+@pytest.mark.long
 def test_muller_browns_minima_are_reached_by_descent():
     landscape = landscapes.muller_brown
     runs = gdjax.sweep(
@@ -165,6 +166,7 @@ def test_muller_browns_minima_are_reached_by_descent():
     np.testing.assert_allclose(attractors.loss, [-146.6995, -108.1667, -80.7678], atol=5e-5)
 
 
+@pytest.mark.long
 def test_six_hump_camels_lowest_minima_are_reached_by_descent():
     landscape = landscapes.six_hump_camel
     runs = gdjax.sweep(

@@ -57,7 +57,7 @@ def bowl(params, target):
     return 0.5 * jnp.sum(curvatures * (params["w"] - target) ** 2) + 0.5 * params["b"] ** 2
 
 
-COMMON = ["sgd", "adam", "injected", "backtracking", "lbfgs"]
+COMMON = ["sgd", "adam", "lbfgs"]
 SOME_NOW_ALL_ON_PURPOSE = [
     name if name in COMMON else pytest.param(name, marks=pytest.mark.long) for name in OPTIMIZERS
 ]

@@ -71,6 +71,7 @@ def identity_preconditioned(family, momentum):
     return advise(bowl, jnp.ones(3), family, momentum=momentum, opt_state=settled)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "family",
     ["gd", *(pytest.param(f, marks=pytest.mark.long) for f in ("polyak", "nesterov")), "adam"],
@@ -189,6 +190,7 @@ def test_curvature_that_is_not_finite_says_nothing():
     assert "not finite" in str(advice)
 
 
+@pytest.mark.long
 def test_error_covers_what_lanczos_does_not_resolve():
     curvatures = jnp.linspace(1.0, 50.0, 1000)
     advice = advise(bowl, jnp.ones(1000), "gd", curvatures)

@@ -110,6 +110,7 @@ def test_starts_on_the_border_are_unresolved_and_no_others():
     np.testing.assert_array_equal(flow.labels.ravel() == -1, starts[:, 0] == 0)
 
 
+@pytest.mark.long
 def test_stiff_valley_is_followed_to_its_end_where_no_run_gets():
     runs = swept(learning_rate=[1e-7, 1e-8, 1e-9], a=np.zeros((1, 2)), b=np.array([[1.0, 1e6]]))
     found = fidelity(runs)

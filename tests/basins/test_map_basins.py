@@ -59,6 +59,7 @@ def test_equal_losses_are_sorted_by_coordinates(himmelblau):
     assert params[:, 0].tolist() == sorted(params[:, 0].tolist())
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("tol", "loose"), [(1e-4, 1e-2), pytest.param(1e-2, 1e-3, marks=pytest.mark.long)]
 )
@@ -165,6 +166,7 @@ def test_it_is_one_attractor_with_all_the_starts(name):
     assert basins.attractors.size.tolist() == [400]
 
 
+@pytest.mark.long
 def test_two_valleys_stay_two_attractors():
     basins = mapped(lambda w: (w[0] ** 2 - 1) ** 2 + 0.0 * w[1], SQUARE, 0.05)
     assert basins.attractors.size.tolist() == [200, 200]

@@ -97,6 +97,7 @@ def test_another_plane_compiles_nothing(no_compilation):
         gdjax.sweep(still, start=axes[1])
 
 
+@pytest.mark.long
 def test_basins_on_a_plane_are_those_of_the_signs():
     wells = gdjax.landscapes.double_well.in_dimension(4)
     axis = slice_plane(KEY, jnp.zeros(4), 1.5, 20)

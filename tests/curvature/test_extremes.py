@@ -46,6 +46,7 @@ def assert_within(found, error, true):
     assert np.all(np.abs(found - true[..., : found.shape[-1]]) <= error + 3e-7 * scale)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("dim", "k", "steps"), [(40, 2, 12), pytest.param(120, 1, 40, marks=pytest.mark.long)]
 )
@@ -75,6 +76,7 @@ def test_errors_of_extremes_are_bounds_in_any_dimension(dim):
     assert np.all(found.high_error <= 1e-4 * np.abs(true).max())
 
 
+@pytest.mark.long
 def test_eigenvectors_are_those_of_their_eigenvalues():
     params = {"a": jnp.zeros((3, 50), jnp.complex64), "b": jnp.zeros(103)}
     eigenvalues = jnp.concatenate([jnp.array([9.0, 8.0]), jnp.linspace(-1, 1, 400), -jnp.ones(1)])
@@ -98,6 +100,7 @@ def of_diagonal(eigenvalues):
     return curvature.extremes(diagonal, jnp.zeros(len(eigenvalues)), eigenvalues, k=k)
 
 
+@pytest.mark.long
 def test_repeated_eigenvalues_are_found_as_often_as_they_occur():
     ends = jnp.array([5.0, 5.0, 4.0, -3.0, -3.0])
     found = of_diagonal(jnp.concatenate([ends, jnp.linspace(0, 1, 395)]))
@@ -139,6 +142,7 @@ def test_vmap_of_extremes_is_a_loop_of_it():
     assert np.all(np.isnan(found.high_error) == np.isnan(ends)[:, None])
 
 
+@pytest.mark.long
 def test_a_million_parameters_take_little_more_than_one_krylov_basis():
     shape = jax.ShapeDtypeStruct((10**6,), jnp.float32)
     steps = steps_for(10**6, None)

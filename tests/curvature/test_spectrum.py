@@ -27,6 +27,7 @@ def test_few_parameters_have_their_exact_distribution():
     assert found.mean(lambda x: x).error == 0
 
 
+@pytest.mark.long
 def test_means_over_the_spectrum_are_within_their_errors():
     found = curvature.spectral_density(rotated, PARAMS, SPECTRUM, probes=20)
     for function in (jnp.square, jnp.abs, jnp.exp):

@@ -205,6 +205,7 @@ def runs():
     return gdjax.sweep(lane, start=start, rate=[1e-4, 0.01, 0.02, 0.05], diagnose=True)
 
 
+@pytest.mark.long
 def test_sweep_diagnoses_each_lane_as_if_it_were_alone(runs):
     x, y = (c.ravel() for c in np.meshgrid(runs.coords["x"], runs.coords["y"], indexing="ij"))
     rates = runs.coords["rate"]

@@ -52,6 +52,7 @@ def test_data_that_are_all_there_are_leave_the_error_of_rounding(x64):
     assert all(0 < e.error < 1e-13 * e.value for e in of(noise))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("size", "replace"), [pytest.param(1, True, marks=pytest.mark.long), (8, True), (8, False)]
 )

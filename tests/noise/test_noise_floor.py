@@ -117,6 +117,7 @@ def level_of(hessian, covariance, rate, size):
     return np.trace(hessian @ settled) / 2
 
 
+@pytest.mark.long
 def test_the_stationary_covariance_solves_its_lyapunov_equation(x64):
     x, y, solution, hessian, covariance = rows(5)
     drawn = batches.mini((x, y), 4, replace=True)

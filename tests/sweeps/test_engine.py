@@ -311,6 +311,7 @@ def test_threads_keep_double_precision(x64):
     np.testing.assert_array_equal(runs.status, expected.status)
 
 
+@pytest.mark.long
 def test_larger_arrays_beside_small_ones_are_run_too():
     x = np.linspace(-1, 1, 40, dtype=np.float32)
 
@@ -334,6 +335,7 @@ def test_larger_arrays_beside_small_ones_are_run_too():
     np.testing.assert_allclose(runs.loss[3, 1], single.loss, rtol=1e-4)
 
 
+@pytest.mark.long
 def test_packed_lanes_of_larger_arrays_end_as_they_do_alone():
     rng = np.random.default_rng(0)
     x = jnp.asarray(rng.normal(size=(30, 6)), jnp.float32)

@@ -30,7 +30,12 @@ REMEDIES = {
     ),
     "exact_line_search": lambda rate, key: transforms.exact_line_search(rate),
 }
-SECOND_OF_THEIR_KIND = ["restart_by_function", "barzilai_borwein_long", "malitsky_mishchenko"]
+SECOND_OF_THEIR_KIND = [
+    "restart_by_function",
+    "barzilai_borwein_long",
+    "malitsky_mishchenko",
+    "exact_line_search",
+]
 SOME_NOW_ALL_ON_PURPOSE = [
     pytest.param(name, marks=pytest.mark.long if name in SECOND_OF_THEIR_KIND else ())
     for name in REMEDIES
