@@ -175,6 +175,7 @@ def test_alone_resumed_stepped_and_in_a_sweep_are_one_run(kind):
         np.testing.assert_allclose(runs.loss[i], alone.loss, rtol=1e-4)
 
 
+@pytest.mark.long
 def test_data_may_be_swept_and_traced():
     starts = np.random.default_rng(1).normal(size=(3, 22, 3)).astype(np.float32)
 

@@ -92,6 +92,7 @@ def test_a_run_is_that_of_data_in_memory(case):
     same_runs(host, gdjax.run(descent(batches.mini(ROWS, 4), **changes)))
 
 
+@pytest.mark.long
 def test_a_run_that_diverges_keeps_the_last_finite_point():
     def steep(w, batch):
         return jnp.mean(jnp.exp(jnp.exp(batch["x"] @ w)))

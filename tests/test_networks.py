@@ -94,6 +94,7 @@ def test_a_network_descends_as_in_a_loop_by_hand(library):
     assert loss(result.params, DATA) < loss(start, DATA)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "library",
     ["nnx", *(pytest.param(name, marks=pytest.mark.long) for name in ("dict", "linen", "equinox"))],

@@ -181,6 +181,7 @@ def test_a_click_is_no_rectangle(view):
     assert view.box == {"x": (-2, 2), "y": (-1, 1)}
 
 
+@pytest.mark.long
 def test_a_label_keeps_its_colour_where_it_is_alone():
     figure = Figure()
     FigureCanvasAgg(figure)

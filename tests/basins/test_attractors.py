@@ -56,6 +56,7 @@ def test_tracks_say_where_an_attractor_lives_and_loses_its_stability(logistic):
     np.testing.assert_allclose(found.first[1:], found.last[1:])
 
 
+@pytest.mark.long
 def test_an_attractor_that_moves_with_an_axis_is_one_track():
     def lane(start, centre):
         return Descent(lambda w: ((w - centre) ** 2 - 4) ** 2, start, optax.sgd(0.01))

@@ -65,7 +65,7 @@ def status_name(found):
         pytest.param("muller_brown", (0.6, 0.1), (0.0, 0.4), 0, marks=pytest.mark.long),
         ("himmelblau", (3.0, 3.0), (-3.0, 3.0), 1),
         pytest.param("himmelblau", (3.5, 3.0), (4.0, -2.5), 0, marks=pytest.mark.long),
-        ("six_hump_camel", (0.3, -0.6), (-0.1, 0.4), 0),
+        pytest.param("six_hump_camel", (0.3, -0.6), (-0.1, 0.4), 0, marks=pytest.mark.long),
     ],
 )
 def test_saddle_on_the_border_is_the_known_one(name, one, other, number):

@@ -140,6 +140,7 @@ def test_vmap_and_jit_give_each_lane_its_own():
     np.testing.assert_allclose(jax.vmap(one)(scales), [one(s) for s in scales], rtol=1e-10)
 
 
+@pytest.mark.long
 def test_many_parameters_take_lanczos():
     curvatures = jnp.linspace(0.5, 1, 500)
     params = 1.0 + jnp.arange(500) % 7

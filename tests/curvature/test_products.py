@@ -22,6 +22,7 @@ def network_params(dtype=jnp.float32):
 X = jax.random.normal(jax.random.key(1), (12, 2))
 
 
+@pytest.mark.long
 def test_hessian_is_that_of_jax_in_the_order_of_the_vector():
     params = network_params()
     flat, unravel = real_vector(params)

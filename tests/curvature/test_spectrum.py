@@ -36,6 +36,7 @@ def test_means_over_the_spectrum_are_within_their_errors():
         assert mean.error < 0.5 * abs(mean.value)
 
 
+@pytest.mark.long
 def test_the_density_has_its_peaks_and_integral_1():
     found = curvature.spectral_density(rotated, PARAMS, SPECTRUM, probes=20)
     at = jnp.linspace(-10, 30, 400)

@@ -46,6 +46,7 @@ def test_independent_batches_without_replacement_have_the_noise_of_a_finite_popu
     assert found.stationary.value - found.minimum == pytest.approx(level, rel=1e-12)
 
 
+@pytest.mark.long
 def test_all_examples_hold_nothing_up(x64):
     found = floor(64, False, steps=7, chains=2)
     assert found.stationary.value == found.predicted.value == found.minimum
@@ -86,6 +87,7 @@ def test_flat_directions_have_the_limit_of_small_curvatures(drawn, x64):
     np.testing.assert_allclose(limit, near, rtol=1e-4)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("replace", [False, True])
 @pytest.mark.parametrize(
     "size",

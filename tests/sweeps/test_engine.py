@@ -239,6 +239,7 @@ def test_what_all_lanes_share_of_an_optimizer_is_one_number_a_tile():
     assert np.mean(runs.steps == expected.steps) > 0.95
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("size", [3, 40])
 def test_arrays_that_all_lanes_share_go_on_with_those_that_wait(size, waited):
     scales = 1 + jnp.arange(size) / size

@@ -72,6 +72,7 @@ def quartic(w):
     return jnp.sum(w**4) / 4
 
 
+@pytest.mark.long
 def test_quartic_converges_from_wherever_a_constant_rate_diverges():
     starts = np.array([0.5, 3.0, 30.0, 1e4])
 

@@ -176,6 +176,7 @@ def complex_loss(z):
     return jnp.sum(x**2 + 3 * y**2 + x * y + x**4 / 4) + y[0]
 
 
+@pytest.mark.long
 # The vectors that stable_learning_rate begins with are drawn otherwise: it has a test of its own.
 @pytest.mark.parametrize("name", ["perturb", "restart_by_gradient", "barzilai_borwein_short"])
 def test_complex_parameters_are_pairs_of_real_ones(name, x64):
