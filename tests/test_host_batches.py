@@ -47,6 +47,7 @@ class Rows:
         return np.asarray(rows, np.float32)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", [{}, {"replace": True}, {"shuffle": False}, {"pad": True}])
 def test_they_are_the_batches_of_data_in_memory(kind, tmp_path):
     np.save(tmp_path / "x.npy", ROWS["x"])

@@ -67,6 +67,7 @@ def test_errors_of_lanczos_are_bounds(dim, k, steps):
     assert_within(-low.values, low.errors, true)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("dim", [1, 2, 3, 100, pytest.param(300, marks=pytest.mark.long)])
 def test_errors_of_extremes_are_bounds_in_any_dimension(dim):
     true = np.sort(np.random.default_rng(dim).standard_normal(dim))
@@ -150,6 +151,7 @@ def test_a_million_parameters_take_little_more_than_one_krylov_basis():
     assert lowered.compile().memory_analysis().temp_size_in_bytes < 1.2 * 240e6
 
 
+@pytest.mark.long
 def test_double_precision_is_exact_to_its_own_rounding(x64):
     eigenvalues = jnp.concatenate([jnp.linspace(0, 1, 500), jnp.array([3.0, -2.0])])
     found = curvature.extremes(diagonal, jnp.zeros(502), eigenvalues)

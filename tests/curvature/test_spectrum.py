@@ -64,6 +64,7 @@ def test_the_trace_of_few_parameters_is_exact():
     assert found.error < 1e-5
 
 
+@pytest.mark.long
 def test_the_standard_errors_of_traces_are_standard():
     keys = jax.random.split(jax.random.key(0), 100)
     one = jax.jit(lambda key: curvature.trace(rotated, PARAMS, SPECTRUM, probes=60, key=key))

@@ -34,6 +34,7 @@ def test_periods_double_on_the_way_to_chaos(x64):
     np.testing.assert_allclose(found.spectral_radius[1:7], rates[1:7] - 1, rtol=1e-3)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("power", [pytest.param(4, marks=pytest.mark.long), 6])
 def test_a_single_parameter_can_be_at_a_degenerate_minimum(power):
     found = diagnosed(Descent(lambda w: w**power, 1.0, optax.sgd(0.1)))
@@ -262,6 +263,7 @@ def test_paragraph_names_the_verdict_and_the_evidence():
     assert "steps" in said
 
 
+@pytest.mark.long
 def test_record_of_the_user_comes_through_a_diagnosis():
     def lane(start):
         recorder = {"peak": gdjax.record.maximum(), "loss": gdjax.record.every(5)}

@@ -82,6 +82,7 @@ def test_packed_lanes_end_as_they_do_alone(packed):
         np.testing.assert_allclose(found, wanted, atol=2e-3)
 
 
+@pytest.mark.long
 def test_packing_spares_most_of_the_turns_of_the_dead(packed):
     whole = gdjax.sweep(slow_here_and_there, start=BOX, tile=24 * 24, block_size=24 * 24)
     assert packed.work.useful == packed.steps.sum()

@@ -53,6 +53,7 @@ def test_step_sizes_are_at_least_half_the_inverse_smoothness(history):
     assert (history["rate"][2:] >= 1 / (2 * SMOOTHNESS)).all()
 
 
+@pytest.mark.long
 def test_energy_of_the_paper_never_rises(history):
     minimum = gdjax.run(Descent(logistic, jnp.ones(5), optax.lbfgs()))
     w, best, rate, growth = history["w"], minimum, history["rate"], history["growth"]
@@ -96,6 +97,7 @@ def test_a_slope_without_curvature_lets_the_rate_grow():
     assert (jnp.diff(rate[2:]) > 0).all()
 
 
+@pytest.mark.long
 def test_a_run_may_be_differentiated_in_the_first_rate():
     def end(rate):
         optimizer = malitsky_mishchenko(rate)
