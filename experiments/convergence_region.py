@@ -101,8 +101,10 @@ def draw() -> None:
         region = is_in_region(y, rate, *np.meshgrid(u, v))
         ax.contour(u, v, region, [0.5], colors="black", linewidths=0.7)
         ax.set_title(f"y = {y:g}, η = {rate:g}", fontsize="medium")
-    figure.supxlabel("u")
-    figure.supylabel("v")
+    for ax in panels[-1]:
+        ax.set_xlabel("u")
+    for ax in panels[:, 0]:
+        ax.set_ylabel("v")
     handles: list[Any] = [Patch(color=colour, label=name) for name, colour in kinds.items()]
     handles.append(Line2D([], [], color="black", label="the theorem"))
     figure.legend(handles=handles, loc="outside lower center", ncols=4, frameon=False)

@@ -1,10 +1,10 @@
 """gdjax: describe a descent, run one or millions of it compiled, and see where each one ended."""
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from gdjax import batches, record, stop
 from gdjax.descent import Descent, Result, State, Status, init, run, step
+from gdjax.lazily import lazily
 from gdjax.update import gradient_step
 
 if TYPE_CHECKING:
@@ -70,16 +70,4 @@ _ROOMS = {
     **dict.fromkeys(("Runs", "grid", "paired", "sobol", "sweep", "uniform"), "sweeps"),
 }
 
-
-def __getattr__(name: str) -> Any:
-    if name in _ROOMS:
-        value = getattr(import_module(f"gdjax.{_ROOMS[name]}"), name)
-        globals()[name] = value
-        return value
-    if name in __all__:
-        return import_module(f"gdjax.{name}")
-    raise AttributeError(f"module 'gdjax' has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = lazily(__name__, _ROOMS, __all__)

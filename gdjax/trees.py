@@ -273,6 +273,13 @@ def real_columns(tree: PyTree) -> np.ndarray:
     return np.concatenate(columns, axis=1).astype(float)
 
 
+def in_double(tree: PyTree) -> PyTree:
+    """Return the tree in double precision, for use where `jax_enable_x64` is on."""
+    return jax.tree.map(
+        lambda leaf: jnp.asarray(leaf, complex if jnp.iscomplexobj(leaf) else float), tree
+    )
+
+
 def real_vector(tree: PyTree) -> tuple[jax.Array, Callable[[jax.Array], PyTree]]:
     """Return the tree as one real vector, and the way back; complex entries become two.
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from gdjax.diagnosis import Verdict
+from gdjax.basins.critical import is_bottom
 from gdjax.trees import PyTree
 
 
@@ -61,7 +61,7 @@ class Basins:
     @property
     def minima(self) -> "Basins":
         """The map of minima and valleys alone; starts that lead elsewhere have the label -1."""
-        count = int(np.isin(self.attractors.verdict, (Verdict.MINIMUM, Verdict.VALLEY)).sum())
+        count = int(is_bottom(self.attractors.verdict).sum())
         points = self.attractors._replace(orbits=None)
         table = jax.tree.map(lambda leaf: leaf[:count], points)
         orbits = jax.tree.map(lambda leaf: leaf[:0], self.attractors.orbits)

@@ -22,7 +22,7 @@ from gdjax.diagnosis.surface import Surface, noise
 from gdjax.diagnosis.verdict import Verdict
 from gdjax.losses import value
 from gdjax.sweeps.lanes import Lane
-from gdjax.trees import PyTree, coarsest_eps, real_vector, strongly_typed
+from gdjax.trees import PyTree, coarsest_eps, in_double, real_vector, strongly_typed
 
 FARTHEST_POLISH = 0.05  # of the spread: what Newton's method moves farther was no rounding error
 ABREAST = 64  # points that are looked at together
@@ -92,11 +92,7 @@ def scaled_surface(
         args = whole_arguments(d)
     params = strongly_typed(d.params)
     if precision.double:
-        wide = jax.tree.map(
-            lambda leaf: leaf.astype(jnp.complex128 if jnp.iscomplexobj(leaf) else jnp.float64),
-            params,
-        )
-        eps = float(jnp.finfo(jnp.float64).eps)
+        wide, eps = in_double(params), float(jnp.finfo(jnp.float64).eps)
     else:
         wide, eps = widened(params), coarsest_eps(params)
     _, unravel = real_vector(wide)

@@ -66,7 +66,7 @@ def spread_of(
     A few strays are left out. Beside it comes how far apart, in its units, the parameters' dtype
     sets two ends that are the same.
     """
-    starts = Ends(_starts(runs, symmetry))
+    starts = Ends(starts_in_line(runs, symmetry))
     spread, largest = np.ones(ends.dim), np.zeros(ends.dim)
     first = 0
     for before, after in zip(jax.tree.leaves(starts.params), jax.tree.leaves(ends.params)):
@@ -100,7 +100,7 @@ def _reach(values: np.ndarray) -> tuple[float, float]:
     return next((float(span) for span in spans if span > 0), 1.0), largest
 
 
-def _starts(runs: Runs, symmetry: Symmetry | None) -> PyTree:
+def starts_in_line(runs: Runs, symmetry: Symmetry | None = None) -> PyTree:
     """Return the starts of all lanes, leaves [lanes, ...]."""
     lanes = runs.lanes
     each = min(lanes.count, 2**18)

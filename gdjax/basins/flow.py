@@ -18,7 +18,7 @@ from gdjax.losses import value
 from gdjax.sweeps.lanes import Lane, Lanes
 from gdjax.sweeps.machine import checked_devices, workers_of
 from gdjax.sweeps.threads import with_settings
-from gdjax.trees import PyTree, coarsest_eps, real_columns, real_vector
+from gdjax.trees import PyTree, coarsest_eps, in_double, real_columns, real_vector
 
 # Of the spread: a distance, to the point that Newton's method sees along the flow, at which it has
 # arrived. Where it slows down on the floor of a valley, that distance is 1 / condition.
@@ -85,7 +85,7 @@ def _losses_program(lane: Lane) -> Callable[..., jax.Array]:
     def loss(values_and_start: PyTree, number: Any, key: Any) -> jax.Array:
         values, start = values_and_start
         d = lane.descent(values, number, key)
-        return value(d.loss, jax.tree.map(_in_double, start), whole_arguments(d))
+        return value(d.loss, in_double(start), whole_arguments(d))
 
     return _in_turn(loss)
 
@@ -151,7 +151,7 @@ def _flow_program(lane: Lane, max_steps: int) -> Callable[..., FlowEnds]:
         values: PyTree, number: Any, start: PyTree, key: Any, centre: Any, spread: Any, tol: Any
     ) -> FlowEnds:
         d = lane.descent(values, number, key)
-        wide, unravel = real_vector(jax.tree.map(_in_double, start))
+        wide, unravel = real_vector(in_double(start))
         # In units of the spread, so that one tolerance fits all coordinates.
         first = (wide - centre) / spread
 
@@ -206,7 +206,3 @@ def _flow_program(lane: Lane, max_steps: int) -> Callable[..., FlowEnds]:
         )
 
     return jax.jit(jax.vmap(flow, in_axes=(0, 0, 0, None, None, None, None)))
-
-
-def _in_double(leaf: Any) -> jax.Array:
-    return jnp.asarray(leaf, complex if jnp.iscomplexobj(leaf) else float)

@@ -9,12 +9,15 @@ import jax
 import numpy as np
 
 from gdjax import checks
+from gdjax.basins.attractors import Attractors, Basins
 from gdjax.basins.barriers import direct_heights, lowest_heights
 from gdjax.basins.borders import border_pairs, spread_over_borders
 from gdjax.basins.edge import Edge, EdgeStatus, tracked_edge
-from gdjax.basins.map_basins import Attractors, Basins
+from gdjax.basins.ends import starts_in_line
+from gdjax.basins.looks import padded
+from gdjax.basins.merging import connected
 from gdjax.sweeps import Runs
-from gdjax.sweeps.lanes import Lane
+from gdjax.sweeps.lanes import Lane, Lanes
 from gdjax.trees import PyTree, real_columns
 
 ABREAST = 64  # borders that are followed at once
@@ -108,25 +111,16 @@ def landscape_graph(
     tol = checks.positive_scalar("tol", tol)
     basins = basins.minima  # a start at a saddle is on a border, not beside one
     labels = basins.labels.ravel()
-    beside = _apart(runs, border_pairs(basins.labels))
+    starts = starts_in_line(runs)
+    beside = _apart(real_columns(starts), border_pairs(basins.labels))
     chosen = beside[spread_over_borders(labels, beside, pairs)]
-    edges = _edges(runs, chosen)
+    edges = _edges(runs.lanes, starts, chosen)
     minima = basins.attractors
     saddles = _distinct(edges, minima, tol)
     on_map = (saddles.minima >= 0).all(axis=1)
     direct = direct_heights(saddles.minima[on_map], saddles.loss[on_map], len(minima.loss))
     heights = lowest_heights(direct, minima.loss)
     return LandscapeGraph(minima, saddles, heights, labels[chosen], np.asarray(edges.status))
-
-
-@lru_cache(maxsize=32)
-def _starts_program(lane: Lane) -> Callable[..., PyTree]:
-    return jax.jit(
-        jax.vmap(
-            lambda values, number, key: lane.descent(values, number, key).params,
-            in_axes=(0, 0, None),
-        )
-    )
 
 
 @lru_cache(maxsize=32)
@@ -145,44 +139,27 @@ def _edges_program(lane: Lane) -> Callable[..., Edge]:
     return edges
 
 
-def _starts(runs: Runs, numbers: np.ndarray) -> PyTree:
-    lanes = runs.lanes
-    padded = _padded(numbers)
-    starts = _starts_program(lanes.lane)(lanes.values(padded), padded, lanes.key)
-    return jax.tree.map(lambda leaf: np.asarray(leaf)[: len(numbers)], starts)
-
-
-def _apart(runs: Runs, pairs: np.ndarray) -> np.ndarray:
+def _apart(starts: np.ndarray, pairs: np.ndarray) -> np.ndarray:
     """Return the pairs whose starts differ: along a swept learning rate, say, they do not."""
-    if not len(pairs):
-        return pairs
-    ones, others = (real_columns(_starts(runs, pairs[:, i].astype(np.int32))) for i in (0, 1))
+    ones, others = starts[pairs].swapaxes(0, 1)
     return pairs[(ones != others).any(axis=1)]
 
 
-def _edges(runs: Runs, pairs: np.ndarray) -> Edge:
-    """Return the edges of pairs of lanes, numpy arrays [pairs, ...]."""
-    lanes = runs.lanes
-    ones, others = _padded(pairs if len(pairs) else np.zeros((1, 2), int)).astype(np.int32).T
+def _edges(lanes: Lanes, starts: PyTree, pairs: np.ndarray) -> Edge:
+    """Return the edges of pairs of lanes, numpy arrays [pairs, ...], from the starts of all."""
+    ones, others = padded(pairs).astype(np.int32).T
     program = _edges_program(lanes.lane)
-    arguments = lanes.values(ones), ones, lanes.key, _starts(runs, others)
+    starts = jax.tree.map(lambda leaf: leaf[others], starts)
+    arguments = lanes.values(ones), ones, lanes.key, starts
     if not len(pairs):
         shapes = jax.eval_shape(program, *arguments)
         return jax.tree.map(lambda leaf: np.zeros((0, *leaf.shape[1:]), leaf.dtype), shapes)
     return jax.tree.map(lambda leaf: np.asarray(leaf)[: len(pairs)], program(*arguments))
 
 
-def _padded(rows: np.ndarray) -> np.ndarray:
-    """Return rows up to a power of 2, so that their number compiles only a few programs."""
-    missing = (1 << (len(rows) - 1).bit_length()) - len(rows)
-    return np.pad(rows, [(0, missing)] + [(0, 0)] * (rows.ndim - 1), mode="edge")
-
-
 def _distinct(edges: Edge, minima: Attractors, tol: float) -> Saddles:
     """Return the saddles among the edges, each once."""
-    from scipy.sparse import coo_array  # scipy is slow to import
-    from scipy.sparse.csgraph import connected_components
-    from scipy.spatial import KDTree
+    from scipy.spatial import KDTree  # scipy is slow to import
 
     arrived = np.isin(edges.status, ARRIVED)
     found: Edge = jax.tree.map(lambda leaf: leaf[arrived], edges)
@@ -194,8 +171,7 @@ def _distinct(edges: Edge, minima: Attractors, tol: float) -> Saddles:
         group = np.zeros(0, int)
     else:
         links = KDTree(points).query_pairs(tol * extent, output_type="ndarray")
-        graph = coo_array((np.ones(len(links)), links.T), shape=(len(points), len(points)))
-        group = connected_components(graph, directed=False)[1]
+        group = connected(len(points), [links])
     best = np.lexsort((*points.T[::-1], found.error, group))
     best = best[np.unique(group[best], return_index=True)[1]]
     order = np.lexsort((*points[best].T[::-1], found.loss[best], *between[best].T[::-1]))

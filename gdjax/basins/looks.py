@@ -107,7 +107,7 @@ def _in_calls(
     each = min(TOGETHER, 1 << max(MOST_NUMBERS // dim, 1).bit_length() - 1)
     for first in range(0, max(len(numbers), 1), each):
         some = slice(first, first + each)
-        own, *others = (_padded(x) for x in (numbers[some], *_cut(rows, some)))
+        own, *others = (padded(x) for x in (numbers[some], *_cut(rows, some)))
         with jax.enable_x64(True) if precision.double else nullcontext():
             out = program(own.astype(np.int32), *others)
             count = len(numbers[some])
@@ -166,7 +166,7 @@ def _cut(rows: tuple, some: slice) -> tuple:
     return tuple(jax.tree.map(lambda x: x[some], tree) for tree in rows)
 
 
-def _padded(rows: PyTree) -> PyTree:
+def padded(rows: PyTree) -> PyTree:
     """Return rows up to a power of 2, so that their number compiles only a few programs."""
 
     def pad(x: np.ndarray) -> np.ndarray:

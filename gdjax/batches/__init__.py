@@ -5,12 +5,13 @@ The three kinds of gradient descent differ in nothing else. `Descent(batches=...
 calls the loss with the batch as its last argument.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from gdjax.batches.kinds import full, mini, stochastic
 from gdjax.batches.outside import HostBatches
 from gdjax.batches.plan import Order, Weighted
 from gdjax.batches.sampled import Batches
+from gdjax.lazily import lazily
 
 if TYPE_CHECKING:
     from gdjax.batches.hosted import host, stream
@@ -27,14 +28,4 @@ __all__ = [
     "stream",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    if name not in __all__:
-        raise AttributeError(f"module 'gdjax.batches' has no attribute {name!r}")
-    from gdjax.batches import hosted  # what few runs need would make the import of gdjax longer
-
-    return getattr(hosted, name)
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = lazily(__name__, dict.fromkeys(("host", "stream"), "hosted"), __all__)

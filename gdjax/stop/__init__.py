@@ -4,8 +4,9 @@ A condition is a pytree: its tolerance may be traced and swept. What it has to r
 to step (its memory) is carried by the run, and never by the condition.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from gdjax.lazily import lazily
 from gdjax.stop.conditions import (
     Condition,
     gradient_below,
@@ -27,14 +28,4 @@ __all__ = [
     "validation",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    if name not in __all__:
-        raise AttributeError(f"module 'gdjax.stop' has no attribute {name!r}")
-    from gdjax.stop import noisy  # what few runs need would make the import of gdjax longer
-
-    return getattr(noisy, name)
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = lazily(__name__, dict.fromkeys(("averaged", "validation"), "noisy"), __all__)
