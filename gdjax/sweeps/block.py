@@ -39,6 +39,11 @@ class Fresh(NamedTuple):
     boxes: Any  # int32 [boxes, 2 dims + 1]: offset, sides, lanes; each argument costs time
     tiles: Any  # int32 [], of a box
 
+    @classmethod
+    def shapes(cls, layout: Layout, dims: int, _: list[Any]) -> "Fresh":
+        """Return the shapes and dtypes of a block."""
+        return cls(_whole(layout.tiles, 2 * dims + 1), _whole())
+
 
 class Waiting(NamedTuple):
     """A block of lanes that go on."""
@@ -47,6 +52,11 @@ class Waiting(NamedTuple):
     place: Any  # int32 [dims, lanes]
     base: Any  # int32 [lanes], updates before this round; where it is 0 they begin anew
     state: list[Any]  # packed
+
+    @classmethod
+    def shapes(cls, layout: Layout, dims: int, state: list[Any]) -> "Waiting":
+        """Return the shapes and dtypes of a block of lanes with such a packed state."""
+        return cls(_whole(), _whole(dims, layout.lanes), _whole(layout.lanes), state)
 
 
 class Rounds(NamedTuple):
@@ -81,8 +91,8 @@ class Packings(NamedTuple):
     def done(self, layout: Layout, *, fresh: bool) -> Done:
         """Return the shapes and dtypes of what a block returns."""
         state = self.left if fresh else self.state
-        counts = jax.ShapeDtypeStruct((layout.tiles, 3), jnp.int32)
-        return Done(self.kept.shapes(layout.lanes), state.shapes(layout.lanes), counts)
+        kept = self.kept.shapes(layout.lanes)
+        return Done(kept, state.shapes(layout.lanes), _whole(layout.tiles, 3))
 
     def waiting(self, done: Done, lanes: np.ndarray) -> list[np.ndarray]:
         """Return the packed state of lanes that began and go on."""
@@ -129,8 +139,6 @@ def run_block(
     `strides`, int32 [dims], make a lane's number of its place. `numbers`, int32 [4], are how many
     tiles are run, the first of the block, and for how long, as `Rounds`.
     """
-    tiles, *limits = numbers
-    rounds = Rounds(*limits)
     width, axis = layout.tile, layout.axis
     is_fresh = isinstance(block, Fresh)
     parts = traced.fresh if is_fresh else traced.waiting
@@ -155,7 +163,7 @@ def run_block(
         begin = jax.vmap(go_on, (axis, 0, 0, 0), axis)
         return *begin(packed, base, _numbers(place, strides), place), count
 
-    def run_tile(tile: Any, grace: Any) -> tuple:
+    def run_tile(tile: Any, grace: Any, rounds: Rounds) -> tuple:
         own, (code, *rest), count = begun(tile)
         present = jnp.arange(width, dtype=jnp.int32) < count
         state = [jnp.where(present, 0, ended(0, Status.STEP_LIMIT)).astype(code.dtype), *rest]
@@ -166,7 +174,7 @@ def run_block(
         )
         end = jax.vmap(lambda own, state: parts.end(shared, own, state), (axis, axes), axis)
         step = partial(step, own)
-        state, turns, borne = turned(step, state, count, grace)
+        state, turns, borne = turned(step, state, count, grace, rounds)
         code, kept = end(own, state)
         again = jnp.zeros((), bool)
         if is_fresh and not (traced.at_once or traced.careful):
@@ -185,7 +193,9 @@ def run_block(
     def for_each_lane(common: Any) -> Any:
         return jnp.repeat(jnp.expand_dims(common, axis), width, axis)
 
-    def turned(step: Any, state: list, count: Any, grace: Any) -> tuple[list, Any, Any]:
+    def turned(
+        step: Any, state: list, count: Any, grace: Any, rounds: Rounds
+    ) -> tuple[list, Any, Any]:
         def unfinished(carry: tuple) -> Any:
             _, alive, turns, _, borne = carry
             return (alive > 0) & (turns < rounds.turns) & (borne <= grace)
@@ -207,9 +217,11 @@ def run_block(
     stored = packing.left if is_fresh else packing.state
     sources = traced.sources
 
-    def write_tile(tile: Any, carry: tuple) -> tuple:
-        done, grace = carry
-        kept, state, counts, grace = run_tile(tile, grace)
+    def write_tile(carry: tuple) -> tuple:
+        tile, numbers, grace, done = carry
+        numbers = lax.optimization_barrier(numbers)  # else each is a kernel before the loop
+        _, *limits = numbers
+        kept, state, counts, grace = run_tile(tile, grace, Rounds(*limits))
         if is_fresh:
             state = [state[i] for is_kept, i in sources if not is_kept]
         written = Done(
@@ -217,9 +229,18 @@ def run_block(
             stored.written(done.state, state, tile * width, axis),
             lax.dynamic_update_index_in_dim(done.counts, counts, tile, 0),
         )
-        return written, grace
+        return tile + 1, numbers, grace, written
 
-    return lax.fori_loop(none, tiles, write_tile, (room, rounds.grace))[0]
+    def is_left(carry: tuple) -> Any:
+        tile, (tiles, *_), *_ = carry
+        return tile < tiles
+
+    begin = none, numbers, Rounds(*numbers[1:]).grace, room
+    return lax.while_loop(is_left, write_tile, begin)[3]
+
+
+def _whole(*shape: int) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct(shape, jnp.int32)
 
 
 def _several(step: Any, unrolled: int, turns: Any, i: Any, state: list) -> list:

@@ -43,6 +43,8 @@ class Sweep:
     packing: Packings
     collector: Collector
     careful: bool  # whether no lane that begins is left undecided
+    at_once: bool  # whether the first turn runs a lane to its end
+    spread: bool  # whether each worker has a tile at most: then none is packed with others
     turn: float  # seconds that a turn of a lane takes, roughly
 
 
@@ -63,7 +65,7 @@ class Slot:
         tiles = _tiles(self.sweep, block)
         numbers = np.array([tiles, *rounds], np.int32)
         args = *self.shared, _argument(self.sweep, block), numbers
-        program = self._program(type(block), args)
+        program = self._program(block)
         began = perf_counter()
         done = jax.block_until_ready(program(*args))
         seconds = perf_counter() - began
@@ -76,13 +78,21 @@ class Slot:
         for program in self.programs.values():
             program.rest()
 
-    def _program(self, kind: type, args: tuple) -> BlockProgram:
+    def _program(self, block: Boxes | Waiting) -> BlockProgram:
+        kind = Waiting if isinstance(block, Waiting) else Fresh
         with self.lock:
-            if kind not in self.programs:
-                compiled = self.sweep.program.compiled
-                layout, options = self.sweep.layout, self.sweep.options
-                self.programs[kind] = compiled(layout, options, self.device, args)
+            if not self.programs:
+                goes_on = not (self.sweep.at_once or self.sweep.spread)
+                self._compile(Fresh, *[Waiting] * goes_on)
+            if kind not in self.programs:  # after more turns than a round has
+                self._compile(kind)
             return self.programs[kind]
+
+    def _compile(self, *blocks: type[Fresh] | type[Waiting]) -> None:
+        layout, options, careful = self.sweep.layout, self.sweep.options, self.sweep.careful
+        self.programs |= self.sweep.program.compiled(
+            blocks, layout, options, self.device, self.shared[:2], careful=careful
+        )
 
 
 class Round(NamedTuple):
@@ -117,7 +127,7 @@ class Schedule:
             self.under_way += 1
             one_more = not self.pool.count and not self.last
             alone = isinstance(block, Waiting) and one_more and self.under_way == 1
-            endless = alone and _tiles(self.sweep, block) == 1
+            endless = self.sweep.spread or (alone and _tiles(self.sweep, block) == 1)
             return block, self.patience.rounds(one_more, endless)
 
     def add(self, result: Round) -> None:

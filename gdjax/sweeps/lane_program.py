@@ -1,12 +1,23 @@
 """The compiled programs of a lane function, found again by it."""
 
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache, partial
 from typing import Any
 
 import jax
 import numpy as np
 
-from gdjax.sweeps.block import Done, Fresh, Layout, Packings, packings, run_block
+from gdjax.sweeps.block import (
+    Done,
+    Fresh,
+    Layout,
+    Packings,
+    Rounds,
+    Waiting,
+    packings,
+    run_block,
+)
 from gdjax.sweeps.lanes import Lane
 from gdjax.sweeps.traced_lane import Keep, TracedLane, traced_lane
 from gdjax.trees import PyTree
@@ -51,32 +62,69 @@ class LaneProgram:
         self._traced: dict[Any, tuple[TracedLane, Packings]] = {}
         self._compiled: dict[Any, BlockProgram] = {}
 
-    def traced(self, sources: PyTree, key: Any) -> tuple[TracedLane, Packings]:
-        """Return the lane traced for sources of these types, and how its leaves are packed."""
-        kinds = signature(sources, key)
+    def traced(
+        self, sources: PyTree, key: Any, *, careful: bool = False
+    ) -> tuple[TracedLane, Packings]:
+        """Return the lane traced for sources of these types, and how its leaves are packed.
+
+        `careful` is whether a lane is so from its beginning, however much that costs.
+        """
+        kinds = careful, signature(sources, key)
         if kinds not in self._traced:
-            traced = traced_lane(self.lane, self.keep, sources, key)
+            if careful:
+                traced = self.traced(sources, key)[0].from_the_beginning
+            else:
+                traced = traced_lane(self.lane, self.keep, sources, key)
             self._traced[kinds] = traced, packings(traced, self.lane.dims, sources, key)
         return self._traced[kinds]
 
+    def is_compiled(self, layout: Layout, device: Any, shared: tuple[PyTree, Any]) -> bool:
+        """Return whether there are programs for any number of lanes."""
+        return _kinds(Fresh, layout, device, shared, careful=False) in self._compiled
+
     def compiled(
-        self, layout: Layout, options: dict[str, Any], device: Any, args: tuple[Any, ...]
-    ) -> BlockProgram:
-        """Return `run_block` compiled for these arguments: `sources`, `key` and the others."""
-        kinds = layout, device, signature(*args)
-        if kinds not in self._compiled:
-            traced, packing = self.traced(*args[:2])
-            constants = jax.device_put(traced.constants, device)
-            shapes = packing.done(layout, fresh=isinstance(args[3], Fresh))
+        self,
+        blocks: Sequence[type[Fresh] | type[Waiting]],
+        layout: Layout,
+        options: dict[str, Any],
+        device: Any,
+        shared: tuple[PyTree, Any],
+        *,
+        careful: bool,
+    ) -> dict[type, BlockProgram]:
+        """Return `run_block` compiled for each of these kinds of blocks, all at the same time.
 
-            @partial(jax.jit, donate_argnums=0)
-            def program(room: Done, constants: list[Any], *args: Any) -> Done:
-                opened = traced._replace(constants=constants)
-                return run_block(opened, layout, packing, room, *args)
+        `shared` are the sources and the key of the lanes.
+        """
+        kinds = {b: _kinds(b, layout, device, shared, careful=careful) for b in blocks}
+        missing = [block for block in blocks if kinds[block] not in self._compiled]
+        traced, packing = self.traced(*shared, careful=careful)
+        constants = jax.device_put(traced.constants, device) if missing else []
 
-            compiled = _compiled(program.lower(shapes, constants, *args), options)
-            self._compiled[kinds] = BlockProgram(compiled, constants, shapes, device)
-        return self._compiled[kinds]
+        @partial(jax.jit, donate_argnums=0)
+        def program(room: Done, constants: list[Any], *args: Any) -> Done:
+            return run_block(traced._replace(constants=constants), layout, packing, room, *args)
+
+        dims = self.lane.dims
+        whole = partial(jax.ShapeDtypeStruct, dtype=np.int32)
+        with ThreadPoolExecutor(max(len(missing), 1)) as threads:
+            programs = []
+            for block in missing:  # while it is traced, the one before is compiled
+                room = packing.done(layout, fresh=block is Fresh)
+                lanes = block.shapes(layout, dims, packing.state.shapes(layout.lanes))
+                args = *shared, whole((dims,)), lanes, whole((len(Rounds._fields) + 1,))
+                lowered = program.lower(room, constants, *args)
+                programs.append((block, room, threads.submit(_compiled, lowered, options)))
+        for block, room, compiled in programs:
+            made = BlockProgram(compiled.result(), constants, room, device)
+            self._compiled[kinds[block]] = made
+        return {block: self._compiled[kinds[block]] for block in blocks}
+
+
+def _kinds(
+    block: type, layout: Layout, device: Any, shared: tuple[PyTree, Any], *, careful: bool
+) -> Any:
+    return block, careful, layout, device, signature(*shared)
 
 
 def _compiled(lowered: Any, options: dict[str, Any]) -> Any:

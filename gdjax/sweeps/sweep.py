@@ -131,12 +131,16 @@ def sweep(
     if traced.sized:
         check_sizes(lanes)
     layout = block_layout(tile, block_size, traced, packing, lanes.shape, on[0])
+    at_once = workers_of(workers, on)
+    spread = lanes.count <= layout.tile * at_once * len(on)
+    spread = spread and not program.is_compiled(layout, on[0], (sources, own_key))
+    if spread:
+        traced, packing = program.traced(lanes.sources, lanes.key, careful=True)
     if reducers is not None:
         collector = Reduced(reducers, traced, packing.kept)
     else:
         files = None if store is None else Store(store)
         collector = Arrays(lanes.shape, traced, packing.kept, files)
-    at_once = workers_of(workers, on)
     each = lanes_of_a_block(layout, traced, lanes.count, at_once * len(on))
     cut = blocks(lanes.shape, layout.tile, each)
     options = compiler_options(traced, layout, on[0])
@@ -150,6 +154,8 @@ def sweep(
         packing,
         collector,
         traced.careful,
+        traced.at_once,
+        spread,
         seconds_a_turn(traced),
     )
     with progress_bar(lanes.count, progress) as bar:

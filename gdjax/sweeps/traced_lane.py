@@ -105,6 +105,7 @@ class TracedLane(NamedTuple):
 
     constants: list[Any]  # arrays that the lane closes over, the first of the shared inputs
     fresh: LaneParts
+    with_care: LaneParts  # of a lane that begins, and is careful
     waiting: LaneParts
     kept_shapes: PyTree
     params: int  # leaves
@@ -122,6 +123,11 @@ class TracedLane(NamedTuple):
     def abreast(self) -> bool:
         """Whether, else, a turn runs fast on a CPU with the lanes last."""
         return self.fresh.abreast and not self.at_once
+
+    @property
+    def from_the_beginning(self) -> "TracedLane":
+        """The same lane, careful from its beginning: none of them is left undecided."""
+        return self._replace(fresh=self.with_care, careful=not self.at_once)
 
     @property
     def sources(self) -> list[tuple[bool, int]]:
@@ -182,13 +188,23 @@ def traced_lane(lane: Lane, keep: Keep, sources: PyTree, key: Any) -> TracedLane
     waiting = _cut(program, shared, changing, first, after_careful, kept)
     moving = sum(prod(atom.aval.shape) for atom in first[1 : 1 + params])
     is_careful = not has_histories and _work(waiting.operations[CHANGING]) > CARE * moving
-    after = after_careful if is_careful else after
-    fresh = _cut(program, shared + 1, changing, first, after, kept)
+    with_care = _cut(program, shared + 1, changing, first, after_careful, kept)
+    fresh = with_care if is_careful else _cut(program, shared + 1, changing, first, after, kept)
     work = _work(fresh.operations[SHARED if has_histories else CHANGING])
     waiting = waiting._replace(common=[False] * len(waiting.leaves), entrywise=fresh.entrywise)
+    with_care = with_care._replace(entrywise=fresh.entrywise)
     kept_shapes = shapes[4][1]
     return TracedLane(
-        constants, fresh, waiting, kept_shapes, params, has_histories, is_careful, work, sized
+        constants,
+        fresh,
+        with_care,
+        waiting,
+        kept_shapes,
+        params,
+        has_histories,
+        is_careful,
+        work,
+        sized,
     )
 
 

@@ -92,6 +92,18 @@ def test_second_sweep_compiles_nothing(no_compilation):
         gdjax.sweep(lane, start=gdjax.grid(x=(-2, 3, 3), y=(0, 1, 3)), learning_rate=[0.03, 0.001])
 
 
+@pytest.mark.parametrize("lanes", [8, 3000])
+def test_second_sweep_compiles_nothing_though_only_its_lanes_diverge(lanes, no_compilation):
+    rates = np.linspace(0.1, 0.9, lanes, dtype=np.float32)
+    lane = lambda learning_rate: Descent(  # noqa: E731
+        lambda w: w**2, 1.0, optax.sgd(learning_rate), max_steps=500
+    )
+    gdjax.sweep(lane, learning_rate=rates, tile=32)
+    with no_compilation():
+        runs = gdjax.sweep(lane, learning_rate=2 * rates, tile=32)
+    assert (runs.status[2 * rates > 1.2] == Status.DIVERGED).all()
+
+
 def test_any_hyperparameter_may_be_swept():
     def lane(momentum, tol, budget):
         optimizer = optax.sgd(0.1, momentum=momentum)
