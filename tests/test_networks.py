@@ -263,6 +263,7 @@ def program(d):
     return len(jax.jit(gdjax.run).lower(d).as_text())
 
 
+@pytest.mark.long
 def test_no_data_are_compiled_in():
     large = jax.tree.map(lambda leaf: jnp.concatenate([leaf] * 500), HELD_OUT)  # 48,000 numbers
     drawn, stop = batches.mini(large, 4), gdjax.stop.loss_stalled()

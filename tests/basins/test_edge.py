@@ -61,7 +61,7 @@ def status_name(found):
 @pytest.mark.parametrize(
     ("name", "one", "other", "number"),
     [
-        ("muller_brown", (-0.6, 1.4), (0.0, 0.4), 1),
+        pytest.param("muller_brown", (-0.6, 1.4), (0.0, 0.4), 1, marks=pytest.mark.long),
         pytest.param("muller_brown", (0.6, 0.1), (0.0, 0.4), 0, marks=pytest.mark.long),
         ("himmelblau", (3.0, 3.0), (-3.0, 3.0), 1),
         pytest.param("himmelblau", (3.5, 3.0), (4.0, -2.5), 0, marks=pytest.mark.long),
@@ -158,6 +158,7 @@ def test_border_of_optimizers_with_a_memory_is_followed_with_it(optimizer):
     np.testing.assert_allclose(found.params, landscapes.himmelblau.saddles[1], atol=1e-5)
 
 
+@pytest.mark.long
 def test_many_pairs_abreast_are_as_each_alone():
     ones = jnp.array([[-0.9, 1.1], [-1.2, -0.7], [0.8, 0.9], [-0.3, -1.0]])
     others = jnp.array([[1.2, 0.8], [1.2, -1.3], [1.2, 0.7], [-0.6, 0.4]])

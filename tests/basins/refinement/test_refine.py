@@ -107,6 +107,7 @@ def test_dimensions_and_coordinates_are_those_of_a_grid(refined_disc):
     np.testing.assert_array_equal(refined_disc.coords["x"], centres(128)[0][:, 0])
 
 
+@pytest.mark.long
 def test_labels_are_those_of_a_map_of_all_starts():
     refined = refine(himmelblau, {"x": (-6, 6), "y": (-6, 6)}, 2)
     basins = full(himmelblau, "start", x=(-6, 6, 256), y=(-6, 6, 256))
