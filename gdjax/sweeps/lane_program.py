@@ -98,27 +98,42 @@ class LaneProgram:
         """
         kinds = {b: _kinds(b, layout, device, shared, careful=careful) for b in blocks}
         missing = [block for block in blocks if kinds[block] not in self._compiled]
-        traced, packing = self.traced(*shared, careful=careful)
-        constants = jax.device_put(traced.constants, device) if missing else []
-
-        @partial(jax.jit, donate_argnums=0)
-        def program(room: Done, constants: list[Any], *args: Any) -> Done:
-            return run_block(traced._replace(constants=constants), layout, packing, room, *args)
-
-        dims = self.lane.dims
-        whole = partial(jax.ShapeDtypeStruct, dtype=np.int32)
-        with ThreadPoolExecutor(max(len(missing), 1)) as threads:
-            programs = []
-            for block in missing:  # while it is traced, the one before is compiled
-                room = packing.done(layout, fresh=block is Fresh)
-                lanes = block.shapes(layout, dims, packing.state.shapes(layout.lanes))
-                args = *shared, whole((dims,)), lanes, whole((len(Rounds._fields) + 1,))
-                lowered = program.lower(room, constants, *args)
-                programs.append((block, room, threads.submit(_compiled, lowered, options)))
-        for block, room, compiled in programs:
-            made = BlockProgram(compiled.result(), constants, room, device)
-            self._compiled[kinds[block]] = made
+        if missing:
+            lane = self.traced(*shared, careful=careful)
+            found = _programs(missing, lane, self.lane.dims, layout, options, device, shared)
+            self._compiled |= {kinds[block]: program for block, program in found.items()}
         return {block: self._compiled[kinds[block]] for block in blocks}
+
+
+def _programs(
+    blocks: Sequence[type[Fresh] | type[Waiting]],
+    lane: tuple[TracedLane, Packings],
+    dims: int,
+    layout: Layout,
+    options: dict[str, Any],
+    device: Any,
+    shared: tuple[PyTree, Any],
+) -> dict[type, BlockProgram]:
+    traced, packing = lane
+    constants = jax.device_put(traced.constants, device)
+
+    @partial(jax.jit, donate_argnums=0)
+    def program(room: Done, constants: list[Any], *args: Any) -> Done:
+        return run_block(traced._replace(constants=constants), layout, packing, room, *args)
+
+    whole = partial(jax.ShapeDtypeStruct, dtype=np.int32)
+    rooms = {block: packing.done(layout, fresh=block is Fresh) for block in blocks}
+    with ThreadPoolExecutor(len(blocks)) as threads:
+        compiled = {}
+        for block in blocks:  # while it is traced, the one before is compiled
+            lanes = block.shapes(layout, dims, packing.state.shapes(layout.lanes))
+            args = *shared, whole((dims,)), lanes, whole((len(Rounds._fields) + 1,))
+            lowered = program.lower(rooms[block], constants, *args)
+            compiled[block] = threads.submit(_compiled, lowered, options)
+    return {
+        block: BlockProgram(compiled[block].result(), constants, rooms[block], device)
+        for block in blocks
+    }
 
 
 def _kinds(
