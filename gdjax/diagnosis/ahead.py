@@ -83,10 +83,10 @@ def go_on(d: Descent, state: State, tol: jax.Array, wanted: jax.Array) -> Ahead:
         decided = ~a.finite | a.closed | a.resting | a.arrives
         return wanted & (a.windows < MOST_WINDOWS) & ~(decided | a.falls & (a.windows >= ENOUGH))
 
-    return lax.while_loop(goes_on, window, _nothing(d, state))
+    return lax.while_loop(goes_on, window, _nothing(state))
 
 
-def _nothing(d: Descent, state: State) -> Ahead:
+def _nothing(state: State) -> Ahead:
     real = jnp.zeros((), real_dtype(state.params))
     no, yes, zero = jnp.zeros((), bool), jnp.ones((), bool), jnp.zeros((), jnp.int32)
     rows = Window(*[jnp.zeros(MOST_WINDOWS, real.dtype)] * len(Window._fields))
@@ -96,7 +96,7 @@ def _nothing(d: Descent, state: State) -> Ahead:
         orbit=Orbit(zero, real, real, real, real),
         state=state,
         centre=state.params,
-        tangent=first_tangent(d, state),
+        tangent=first_tangent(state),
         held=zero,
         finite=yes,
         closed=no,
