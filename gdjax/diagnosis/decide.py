@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from gdjax.curvature.extremes import LARGEST_HESSIAN
 from gdjax.descent import Descent, Status
 from gdjax.diagnosis.ahead import Ahead, go_on
+from gdjax.diagnosis.arrival import arrival
 from gdjax.diagnosis.end import End, asks_for_gradient, is_noisy, plain, state_at, update_of
 from gdjax.diagnosis.flags import ill_conditioned, spiked
 from gdjax.diagnosis.noise import batch_noise
@@ -75,11 +76,17 @@ def look_ahead(d: Descent, end: End, start: Start, found: Found) -> Dynamics:
         noise_floor = batch_noise(d, end, found.gradient) >= norm(found.gradient)
         # Losses of batches scatter, but not up to here once it has come down.
         seen = seen._replace(falls=seen.falls | ~noise_floor & (p.loss > highest_later(ahead)))
+    in_time = seen.steps
+    if p.model is not None:
+        # Where it arrives as one looks, that is when.
+        asked = (p.kind != NONE) & ahead.finite & ~ahead.closed & (ahead.first == 0)
+        foretold = arrival(d_on, state, ahead, p.model, x - p.x, tol, asked)
+        in_time = jnp.where(jnp.isnan(foretold), in_time, foretold)
     radius, unstable = spectral_radius(d_on, _centres(d, end, ahead, seen))
     later = downhill(at, x, p.loss, found.gradient, p.noise.loss, start.scale)
     return Dynamics(
         ahead=ahead,
-        trend=seen,
+        trend=seen._replace(steps=in_time),
         lifts=seen.lifts | later.lifts,
         leaves=~ahead.finite | seen.grows & (~seen.falls | later.endless),
         noise_floor=noise_floor,

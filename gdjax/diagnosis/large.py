@@ -65,6 +65,7 @@ def large_point(
     found = Point(
         kind=jnp.where(arrived & ~probes.slides, kind, NONE),
         x=path.x,
+        model=None,
         loss=loss,
         grad_norm=jnp.max(jnp.abs(gradient)),
         curvature_min=ends.least,

@@ -29,6 +29,7 @@ class Point(NamedTuple):
 
     kind: jax.Array  # int32 [] a Verdict, NONE where there is no critical point
     x: jax.Array  # [dim] where Newton's method leads
+    model: Model | None  # there; None where there are too many parameters for one
     loss: jax.Array
     grad_norm: jax.Array
     curvature_min: jax.Array
@@ -79,6 +80,7 @@ def point(
     return Point(
         kind=kind,
         x=found,
+        model=m,
         loss=first.loss,
         grad_norm=jnp.max(jnp.abs(first.gradient)),
         curvature_min=seen.curvatures[0],
