@@ -191,7 +191,7 @@ def advise(
         `optax.adam(rate, b1=momentum)` and `optax.rmsprop(rate, momentum=momentum)` do it.
       *args: what else the loss takes.
       momentum: scalar from 0 to below 1; None is 0.9 for "polyak", "nesterov" and "adam", else 0.
-      opt_state: state of the optimizer, for "adam" and "rmsprop".
+      opt_state: state of the optimizer, for "adam" and "rmsprop" only.
       key: random key for the curvature of more than a few hundred parameters; see
         `gdjax.curvature.extremes`.
 
@@ -199,7 +199,8 @@ def advise(
       The advice; `.error` has what the error of the curvature makes of each figure.
 
     Raises:
-      TypeError: an argument is of the wrong kind, as is a state of another optimizer.
+      TypeError: an argument is of the wrong kind, as is a state of another optimizer, and any for
+        a family that has no second moments.
       ValueError: an unknown family, or a momentum outside of [0, 1).
 
     References:
@@ -222,13 +223,18 @@ def advise(
     if checks.is_concrete(momentum) and not 0 <= momentum < 1:
         raise ValueError(f"momentum: expected a number from 0 to below 1, got {momentum!r}")
     key = None if key is None else checks.typed_key("key", key)
-    if family in ADAPTIVE and opt_state is not None:
+    if opt_state is not None:
         _check_moments(family, optimizer_family, opt_state)
     return _advise(loss, family, params, args, strongly_typed(momentum), opt_state, key)
 
 
 def _check_moments(family: Family, name: str, opt_state: Any) -> None:
     """Raise where there are second moments of another family only, or of several."""
+    if family not in ADAPTIVE:
+        raise TypeError(
+            f"opt_state: expected None for {name!r}, whose learning rate no state scales; it is "
+            f"what 'adam' and 'rmsprop' have second moments in, got {type(opt_state).__name__}"
+        )
     kinds = kinds_of_moments(opt_state)
     if not kinds or not kinds <= MOMENTS[family]:
         found = ", ".join(sorted(kinds)) or "no second moments"

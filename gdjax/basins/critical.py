@@ -18,7 +18,7 @@ from gdjax.curvature.products import columns, widened
 from gdjax.descent.description import whole_arguments
 from gdjax.diagnosis.large import large_point
 from gdjax.diagnosis.point import NONE, point
-from gdjax.diagnosis.surface import Surface, noise
+from gdjax.diagnosis.surface import Surface, model, noise
 from gdjax.diagnosis.verdict import Verdict
 from gdjax.losses import value
 from gdjax.sweeps.lanes import Lane
@@ -102,7 +102,10 @@ def scaled_surface(
 def _look_closer(at: Surface, x: jax.Array, spread: jax.Array, eps: float) -> CriticalPoint:
     anything, unit = jnp.full((), jnp.inf, x.dtype), jnp.ones((), x.dtype)
     large = x.size > LARGEST_HESSIAN
-    p = large_point(at, x, anything, unit)[0] if large else point(at, x, anything, unit)
+    if large:
+        p, *_ = large_point(at, x, anything, unit)
+    else:
+        p = point(at, x, model(at, x), anything, unit)
     found = jnp.where(jnp.isfinite(p.x), p.x, x)
     error, end_error = noise(at._replace(eps=eps), jnp.stack([found, x])).loss
     loss = at.loss(found)

@@ -124,7 +124,9 @@ def _with_errors(
     least = jnp.min(jnp.where(uncertain, jnp.inf, sizes))
     seen = lax.cond(
         jnp.any(uncertain) & jnp.all(jnp.isfinite(m.curvatures)),
-        lambda: probed(at, x, flat_directions(m._replace(flat=uncertain)), rounding.loss, scale),
+        lambda: probed(
+            at, x, m.loss, flat_directions(m._replace(flat=uncertain)), rounding.loss, scale
+        ),
         lambda: Probes(*(jnp.bool_(x) for x in NOTHING_SEEN)),
     )
     return Stationary(

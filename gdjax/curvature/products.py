@@ -89,8 +89,11 @@ def product_with(loss: Loss, params: PyTree, args: tuple) -> Callable[[jax.Array
 
 def columns(product: Callable[[jax.Array], jax.Array], dim: int, dtype: Any) -> jax.Array:
     """Return the matrix [dim, dim] whose products with vectors are given, one column a row."""
-    unit = jnp.eye(dim, dtype=dtype)
-    return jax.vmap(product)(unit) if dim <= ABREAST else lax.map(product, unit, batch_size=ABREAST)
+    if dim <= ABREAST:
+        return jax.vmap(product)(jnp.eye(dim, dtype=dtype))
+    # A batch of what is left would be compiled once more.
+    unit = jnp.eye(-(-dim // ABREAST) * ABREAST, dim, dtype=dtype)
+    return lax.map(product, unit, batch_size=ABREAST)[:dim]
 
 
 @partial(jax.jit, static_argnums=0)

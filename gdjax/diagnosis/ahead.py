@@ -42,6 +42,7 @@ class Ahead(NamedTuple):
     centre: PyTree  # as params: the mean over the last window
     tangent: Tangent
     held: jax.Array  # int32 [] steps in a row, to the last, in which the tolerance held
+    first: jax.Array  # int32 [] step after which it did first, 0 where it never did
     finite: jax.Array  # bool []
     closed: jax.Array  # bool [] whether the orbit is periodic
     resting: jax.Array  # bool [] whether it does not move any more
@@ -73,6 +74,7 @@ def go_on(d: Descent, state: State, tol: jax.Array, wanted: jax.Array) -> Ahead:
             centre=walk.centre,
             tangent=walk.tangent,
             held=walk.held,
+            first=walk.first,
             finite=finite_state(walk.state),
             closed=is_closed(a.orbit, now, seen.growth, late=a.windows == MOST_WINDOWS - 1),
             resting=is_resting(now),
@@ -83,10 +85,10 @@ def go_on(d: Descent, state: State, tol: jax.Array, wanted: jax.Array) -> Ahead:
         decided = ~a.finite | a.closed | a.resting | a.arrives
         return wanted & (a.windows < MOST_WINDOWS) & ~(decided | a.falls & (a.windows >= ENOUGH))
 
-    return lax.while_loop(goes_on, window, _nothing(d, state))
+    return lax.while_loop(goes_on, window, _nothing(state))
 
 
-def _nothing(d: Descent, state: State) -> Ahead:
+def _nothing(state: State) -> Ahead:
     real = jnp.zeros((), real_dtype(state.params))
     no, yes, zero = jnp.zeros((), bool), jnp.ones((), bool), jnp.zeros((), jnp.int32)
     rows = Window(*[jnp.zeros(MOST_WINDOWS, real.dtype)] * len(Window._fields))
@@ -96,8 +98,9 @@ def _nothing(d: Descent, state: State) -> Ahead:
         orbit=Orbit(zero, real, real, real, real),
         state=state,
         centre=state.params,
-        tangent=first_tangent(d, state),
+        tangent=first_tangent(state),
         held=zero,
+        first=zero,
         finite=yes,
         closed=no,
         resting=no,
@@ -116,7 +119,9 @@ class _Walk(NamedTuple):
     distances: jax.Array  # [LONGEST_PERIOD]
     sums: Window  # over the steps so far
     angles: jax.Array  # how many are in the sum
+    so_far: jax.Array  # int32 [] steps before the window
     held: jax.Array
+    first: jax.Array
 
     @classmethod
     def start_at(cls, a: Ahead) -> "_Walk":
@@ -127,7 +132,8 @@ class _Walk(NamedTuple):
         no = jnp.zeros((), bool)
         sums = Window(real, loss, loss, no, real, real, real, real)
         distances = jnp.zeros(LONGEST_PERIOD, real.dtype)
-        return cls(state, a.tangent, state.params, still, still, distances, sums, real, a.held)
+        start = state, a.tangent, state.params, still, still
+        return cls(*start, distances, sums, real, a.windows * WINDOW, a.held, a.first)
 
     def step(self, d: Descent, tol: jax.Array, number: jax.Array) -> "_Walk":
         """Return the walk after one more step of the window."""
@@ -153,6 +159,7 @@ class _Walk(NamedTuple):
         )
         place = jnp.minimum(number, LONGEST_PERIOD - 1)
         early = number < LONGEST_PERIOD
+        holds = max_abs(after.grad) <= tol
         return _Walk(
             state=after,
             tangent=tangent,
@@ -164,7 +171,9 @@ class _Walk(NamedTuple):
             ),
             sums=sums,
             angles=self.angles + jnp.isfinite(cosine),
-            held=jnp.where(max_abs(after.grad) <= tol, self.held + 1, 0),
+            so_far=self.so_far,
+            held=jnp.where(holds, self.held + 1, 0),
+            first=jnp.where(holds & (self.first == 0), self.so_far + number + 1, self.first),
         )
 
     def seen(self) -> Window:

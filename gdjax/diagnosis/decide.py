@@ -6,9 +6,10 @@ import jax
 import jax.numpy as jnp
 
 from gdjax.curvature.extremes import LARGEST_HESSIAN
-from gdjax.descent import Descent, State, Status
+from gdjax.descent import Descent, Status
 from gdjax.diagnosis.ahead import Ahead, go_on
-from gdjax.diagnosis.end import End, asks_for_gradient, is_noisy, next_update, plain, state_at
+from gdjax.diagnosis.arrival import arrival
+from gdjax.diagnosis.end import End, asks_for_gradient, is_noisy, plain, state_at, update_of
 from gdjax.diagnosis.flags import ill_conditioned, spiked
 from gdjax.diagnosis.noise import batch_noise
 from gdjax.diagnosis.point import NOISY, NONE, REMAINING, Point, critical_point
@@ -30,6 +31,7 @@ class Found(NamedTuple):
     """What there is to see at the end."""
 
     point: Point
+    gradient: jax.Array  # [dim]
     holds: jax.Array  # bool [] whether the next updates leave the run there
     alignment: jax.Array  # of the next updates
     tol: jax.Array  # of the gradient
@@ -66,31 +68,36 @@ def look_ahead(d: Descent, end: End, start: Start, found: Found) -> Dynamics:
     d_on, p, tol = plain(d), found.point, found.tol
     state = state_at(d_on, end)
     at, x = surface(d, end.params)
-    gradient = jax.grad(at.loss)(x)
     steps = jnp.asarray(end.steps, jnp.int32)
     ahead = go_on(d_on, state, tol, end.status != Status.DIVERGED)
     seen = trend(ahead, state.loss.astype(x.dtype), p.grad_norm, tol, steps)
     noise_floor = jnp.zeros((), bool)
     if is_noisy(d.batches):
-        noise_floor = batch_noise(d, end, gradient) >= norm(gradient)
+        noise_floor = batch_noise(d, end, found.gradient) >= norm(found.gradient)
         # Losses of batches scatter, but not up to here once it has come down.
         seen = seen._replace(falls=seen.falls | ~noise_floor & (p.loss > highest_later(ahead)))
+    in_time = seen.steps
+    if p.model is not None:
+        # Where it arrives as one looks, that is when.
+        asked = (p.kind != NONE) & ahead.finite & ~ahead.closed & (ahead.first == 0)
+        foretold = arrival(d_on, state, ahead, p.model, x - p.x, tol, asked)
+        in_time = jnp.where(jnp.isnan(foretold), in_time, foretold)
     radius, unstable = spectral_radius(d_on, _centres(d, end, ahead, seen))
-    later = downhill(at, x, gradient, p.noise.loss, start.scale)
+    later = downhill(at, x, p.loss, found.gradient, p.noise.loss, start.scale)
     return Dynamics(
         ahead=ahead,
-        trend=seen,
+        trend=seen._replace(steps=in_time),
         lifts=seen.lifts | later.lifts,
         leaves=~ahead.finite | seen.grows & (~seen.falls | later.endless),
         noise_floor=noise_floor,
-        moves=jnp.any(next_update(d, end) != 0),
+        moves=jnp.any(update_of(d_on, state) != 0),
         spectral_radius=radius.astype(x.dtype),
         unstable=unstable,
     )
 
 
-def _centres(d: Descent, end: End, ahead: Ahead, seen: Trend) -> State:
-    """Return two states around which a run moves, with a leading axis.
+def _centres(d: Descent, end: End, ahead: Ahead, seen: Trend) -> End:
+    """Return two ends around which a run moves, with a leading axis.
 
     They are the critical point near the second; and that is the middle of its orbit, of a run
     that has left the start, else the end.
@@ -109,10 +116,8 @@ def _centres(d: Descent, end: End, ahead: Ahead, seen: Trend) -> State:
     critical = params
     if x.size <= LARGEST_HESSIAN:
         critical = unravel(critical_point(at, x).astype(own.dtype))
-    states = [
-        state_at(plain(d), end._replace(params=p, opt_state=opt_state)) for p in (critical, params)
-    ]
-    return jax.tree.map(lambda a, b: jnp.stack([a, b]), *states)
+    about = [end._replace(params=p, opt_state=opt_state) for p in (critical, params)]
+    return jax.tree.map(lambda a, b: jnp.stack([a, b]), *about)
 
 
 def decided(d: Descent, end: End, start: Start, found: Found, on: Dynamics | None) -> Diagnosis:

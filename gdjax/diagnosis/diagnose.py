@@ -1,14 +1,15 @@
 """The diagnosis of a run."""
 
+from collections.abc import Callable
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from gdjax import record
+from gdjax import checks, record
 from gdjax.curvature.extremes import LARGEST_HESSIAN, real_size
 from gdjax.descent import Descent, Result
 from gdjax.descent.description import canonical, with_traced_budget
@@ -74,34 +75,51 @@ def diagnose(d: Descent, result: Result) -> Diagnosis:
     require_same_types("result.params", result.params, d.params)
     opt_state = jax.eval_shape(lambda: strongly_typed(d.optimizer.init(d.params)))
     require_same_types("result.state.opt_state", result.state.opt_state, opt_state)
-    return compiled(_diagnosis, with_traced_budget(d), result)
+    d = with_traced_budget(d)
+    ends = compiled(_ends, d, result)
+
+    def closer() -> Diagnosis:
+        settled, found, diagnosis = compiled(_closer, d, *ends)
+        return _either(settled, lambda: diagnosis, lambda: compiled(_going_on, d, *ends[:2], found))
+
+    seen = ends.seen
+    return closer() if seen is None else _either(seen.is_minimum, lambda: _minimum(seen), closer)
 
 
-def _diagnosis(d: Descent, result: Result) -> Diagnosis:
+class _Ends(NamedTuple):
+    """Both ends of a run, and a glance at the last."""
+
+    end: End
+    start: Start
+    seen: Glance | None  # None where there are too many parameters for one
+
+
+def _either(which: jax.Array, yes: Callable[[], Any], no: Callable[[], Any]) -> Any:
+    """Return `yes()` or `no()`: known now, the other one is not even compiled."""
+    if checks.is_concrete(which):
+        return yes() if which else no()
+    return lax.cond(which, yes, no)
+
+
+def _minimum(seen: Glance) -> Diagnosis:
+    return jax.tree.map(jnp.asarray, of_minimum(seen.minimum))
+
+
+def _ends(d: Descent, result: Result) -> _Ends:
     end = End(result.params, result.state.opt_state, result.steps, result.status, _peak(d, result))
-    return diagnosis_at(d, end)
-
-
-def diagnosis_at(d: Descent, end: End) -> Diagnosis:
-    """Return the diagnosis of a canonical descent that ended so."""
     start = start_of(d, end)
-    if is_large(d):
-        return _closer(d, end, start, None)
-    seen = glance(d, end, start)
-    return lax.cond(
-        seen.is_minimum,
-        lambda: of_minimum(seen.minimum),
-        lambda: _closer(d, end, start, seen),
-    )
+    return _Ends(end, start, None if is_large(d) else glance(d, end, start))
 
 
-def _closer(d: Descent, end: End, start: Start, seen: Glance | None) -> Diagnosis:
+def _closer(
+    d: Descent, end: End, start: Start, seen: Glance | None
+) -> tuple[jax.Array, Found, Diagnosis]:
     found = _look(d, end, start, seen)
-    return lax.cond(
-        is_settled(d, end, start, found),
-        lambda: decided(d, end, start, found, None),
-        lambda: decided(d, end, start, found, look_ahead(d, end, start, found)),
-    )
+    return is_settled(d, end, start, found), found, decided(d, end, start, found, None)
+
+
+def _going_on(d: Descent, end: End, start: Start, found: Found) -> Diagnosis:
+    return decided(d, end, start, found, look_ahead(d, end, start, found))
 
 
 class Look(NamedTuple):
@@ -127,16 +145,15 @@ def at_a_glance(d: Descent, end: End) -> tuple[Array, Minimum]:
 def looked_closer(d: Descent, end: End) -> Look:
     """Return what the point where a run ended settles."""
     start = start_of(d, end)
-    found = _look(d, end, start, None)
-    return Look(is_settled(d, end, start, found), decided(d, end, start, found, None))
+    settled, _, diagnosis = _closer(d, end, start, None)
+    return Look(settled, diagnosis)
 
 
 def on_the_way(d: Descent, end: End) -> Look:
     """Return what going on settles."""
     start = start_of(d, end)
     found = _look(d, end, start, None)
-    dynamics = look_ahead(d, end, start, found)
-    return Look(jnp.ones((), bool), decided(d, end, start, found, dynamics))
+    return Look(jnp.ones((), bool), _going_on(d, end, start, found))
 
 
 def is_large(d: Descent) -> bool:
@@ -150,15 +167,13 @@ def _look(d: Descent, end: End, start: Start, seen: Glance | None) -> Found:
     tol = tolerance(d, start)
     if not is_large(d):
         seen = glance(d, end, start) if seen is None else seen
-        return Found(
-            point(at, x, start.loss, start.scale),
-            seen.holds,
-            jnp.asarray(seen.minimum.alignment),
-            tol,
-        )
-    found, few = large_point(at, x, start.loss, start.scale)
+        m = seen.model
+        found = point(at, x, m, start.loss, start.scale)
+        return Found(found, m.gradient, seen.holds, jnp.asarray(seen.minimum.alignment), tol)
+    found, gradient, few = large_point(at, x, start.loss, start.scale)
     _, product = jax.linearize(jax.grad(at.loss), x)
-    return Found(found, *hold(d, end, at, x, product, found.curvature_max, few), tol)
+    held = hold(d, end, at, x, found.loss, gradient, product, found.curvature_max, few)
+    return Found(found, gradient, *held, tol)
 
 
 def _peak(d: Descent, result: Result) -> jax.Array:

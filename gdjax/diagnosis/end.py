@@ -48,7 +48,11 @@ def state_at(d: Descent, end: End) -> State:
 def next_update(d: Descent, end: End) -> jax.Array:
     """Return what the next step would add to the parameters, a real vector [dim]."""
     d = plain(d)
-    state = state_at(d, end)
+    return update_of(d, state_at(d, end))
+
+
+def update_of(d: Descent, state: State) -> jax.Array:
+    """Return the same from a state of a plain descent."""
     updates, _ = d.optimizer.update(
         state.grad, state.opt_state, state.params, **extra_args(d, state)
     )

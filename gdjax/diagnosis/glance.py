@@ -13,7 +13,7 @@ from gdjax.diagnosis.flags import ill_conditioned, spiked
 from gdjax.diagnosis.hold import hold
 from gdjax.diagnosis.point import EVEN, NOISY, REMAINING
 from gdjax.diagnosis.start import Start
-from gdjax.diagnosis.surface import gradient_and_product, model, surface
+from gdjax.diagnosis.surface import Model, gradient_and_product, model, surface
 from gdjax.diagnosis.verdict import Array, Diagnosis, Verdict
 
 CURVED = 10.0  # times the root of the machine epsilon of the largest curvature, the least one
@@ -40,6 +40,7 @@ class Glance(NamedTuple):
     is_minimum: jax.Array  # bool [] beyond doubt; else `minimum` means nothing
     holds: jax.Array  # bool [] whether the next updates leave it where it is
     minimum: Minimum
+    model: Model
 
 
 def glance(d: Descent, end: End, start: Start) -> Glance:
@@ -63,7 +64,7 @@ def glance(d: Descent, end: End, start: Start) -> Glance:
     arrived = (end.status == Status.CONVERGED) & curved & reached & keeps & (remaining <= few)
     if is_noisy(d.batches):
         arrived = jnp.zeros((), bool)
-    holds, alignment = hold(d, end, at, x, m.times, m.curvatures[-1], few)
+    holds, alignment = hold(d, end, at, x, m.loss, m.gradient, m.times, m.curvatures[-1], few)
     condition = m.curvatures[-1] / m.curvatures[0]
     minimum = Minimum(
         grad_norm=steepness,
@@ -75,7 +76,7 @@ def glance(d: Descent, end: End, start: Start) -> Glance:
         ill_conditioned=ill_conditioned(condition, alignment),
         spiked=spiked(end, start, m.loss, jnp.zeros_like(m.loss)),
     )
-    return Glance(arrived & holds, holds, minimum)
+    return Glance(arrived & holds, holds, minimum, m)
 
 
 def of_minimum(seen: Minimum) -> Diagnosis:

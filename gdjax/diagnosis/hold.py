@@ -17,6 +17,8 @@ def hold(
     end: End,
     at: Surface,
     x: jax.Array,
+    loss: jax.Array,
+    gradient: jax.Array,
     product: Callable[[jax.Array], jax.Array],
     largest: jax.Array,
     few: jax.Array,
@@ -27,7 +29,6 @@ def hold(
     of the loss. Of one that does not, the rate times the largest curvature must be below the
     limit of stability.
     """
-    loss, gradient = jax.value_and_grad(at.loss)(x)
     update = next_update(d, end).astype(x.dtype)
     moved = product(update)
     if remembers(end.opt_state):

@@ -30,8 +30,8 @@ MOST_PRODUCTS = 100  # with the Hessian, for such a step
 
 def large_point(
     at: Surface, x: jax.Array, first_loss: jax.Array, scale: jax.Array
-) -> tuple[Point, jax.Array]:
-    """Return the same as `point`, and what may remain there; indices are lower bounds."""
+) -> tuple[Point, jax.Array, jax.Array]:
+    """Return the same as `point`, the gradient, and what may remain; indices are lower bounds."""
     loss, gradient = jax.value_and_grad(at.loss)(x)
     here = _ends(at, x)
     path = _newton(at, x, here)
@@ -48,7 +48,13 @@ def large_point(
     probes = lax.cond(
         flat & arrived,
         lambda: probed(
-            at, path.x, vector[None], jnp.maximum(rounding.loss, path.fall), scale, ends.error
+            at,
+            path.x,
+            path.loss,
+            vector[None],
+            jnp.maximum(rounding.loss, path.fall),
+            scale,
+            ends.error,
         ),
         lambda: Probes(*(jnp.bool_(x) for x in NOTHING_SEEN)),
     )
@@ -59,6 +65,7 @@ def large_point(
     found = Point(
         kind=jnp.where(arrived & ~probes.slides, kind, NONE),
         x=path.x,
+        model=None,
         loss=loss,
         grad_norm=jnp.max(jnp.abs(gradient)),
         curvature_min=ends.least,
@@ -71,7 +78,7 @@ def large_point(
         at_noise=at_noise,
         noise=rounding,
     )
-    return found, limit
+    return found, gradient, limit
 
 
 class _Ends(NamedTuple):

@@ -29,6 +29,7 @@ class Point(NamedTuple):
 
     kind: jax.Array  # int32 [] a Verdict, NONE where there is no critical point
     x: jax.Array  # [dim] where Newton's method leads
+    model: Model | None  # there; None where there are too many parameters for one
     loss: jax.Array
     grad_norm: jax.Array
     curvature_min: jax.Array
@@ -42,9 +43,13 @@ class Point(NamedTuple):
     noise: Noise
 
 
-def point(at: Surface, x: jax.Array, first_loss: jax.Array, scale: jax.Array) -> Point:
-    """Look at the end of a run that began with `first_loss`; `scale` is a distance."""
-    first = model(at, x)
+def point(
+    at: Surface, x: jax.Array, first: Model, first_loss: jax.Array, scale: jax.Array
+) -> Point:
+    """Look at the end of a run that began with `first_loss`; `scale` is a distance.
+
+    `first` is the model there.
+    """
     found, m, shrunk = _polished(at, x, first)
     # Where all curvatures vanish at once, as at that of x⁴, they do beside those of the end.
     m = m._replace(flat=m.flat | is_flat(at, m.curvatures, jnp.max(jnp.abs(first.curvatures))))
@@ -62,7 +67,7 @@ def point(at: Surface, x: jax.Array, first_loss: jax.Array, scale: jax.Array) ->
     close = jnp.abs(remaining) <= limit + rounding.loss
     probes = lax.cond(
         flat & arrived,
-        lambda: probed(at, found, flat_directions(m), rounding.loss, scale),
+        lambda: probed(at, found, m.loss, flat_directions(m), rounding.loss, scale),
         lambda: Probes(*(jnp.bool_(x) for x in NOTHING_SEEN)),
     )
     up, down = (jnp.any(~m.flat & (sign * m.curvatures > 0)) for sign in (1, -1))
@@ -75,6 +80,7 @@ def point(at: Surface, x: jax.Array, first_loss: jax.Array, scale: jax.Array) ->
     return Point(
         kind=kind,
         x=found,
+        model=m,
         loss=first.loss,
         grad_norm=jnp.max(jnp.abs(first.gradient)),
         curvature_min=seen.curvatures[0],
@@ -106,9 +112,13 @@ def kind_of(up: jax.Array, down: jax.Array, flat: jax.Array, probes: Probes) -> 
 
 def critical_point(at: Surface, x: jax.Array) -> jax.Array:
     """Return a critical point that Newton's method leads to, `x` itself where to none."""
-    found = lax.fori_loop(0, FAR, lambda _, x: x + model(at, x).step(), x)
-    before, after = norm(jax.grad(at.loss)(x)), norm(jax.grad(at.loss)(found))
-    return jnp.where(after <= LEFT * before, found, x)  # not where it is NaN
+
+    def polish(carry: tuple, _: None) -> tuple:
+        m = model(at, carry[1])
+        return (carry[1], carry[1] + m.step()), norm(m.gradient)
+
+    (found, _), lengths = lax.scan(polish, (x, x), None, length=FAR + 1)
+    return jnp.where(lengths[-1] <= LEFT * lengths[0], found, x)  # not where it is NaN
 
 
 def _polished(at: Surface, start: jax.Array, first: Model) -> tuple[jax.Array, Model, jax.Array]:

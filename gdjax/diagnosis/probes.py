@@ -11,7 +11,8 @@ from gdjax.diagnosis.surface import Model, Surface, norm
 
 MOST_AXES = 16  # the flattest
 RANDOM = 8  # directions among the flat axes
-NEAREST, FARTHEST = -30, 10  # powers of two, in units of the distances known
+NEAREST, FARTHEST = -29, 10  # powers of two, in units of the distances known
+ABREAST = 8  # of them at once: a divisor, lest what is left be compiled once more
 CLEAR = 128  # times the noise, so that a change at half the distance shows as well
 STEEPER = 3.0  # times the slope here
 SHARP, SUDDEN = 0.35, 1 / 512  # of a change, the part that is there at half the distance
@@ -32,6 +33,7 @@ NOTHING_SEEN = (False,) * 4
 def probed(
     at: Surface,
     x: jax.Array,
+    here: jax.Array,
     directions: jax.Array,
     noise: jax.Array,
     scale: jax.Array,
@@ -39,16 +41,15 @@ def probed(
 ) -> Probes:
     """Return how the loss changes away from a critical point along flat directions [n, dim].
 
-    `scale` is a distance to compare others with. A direction of zeros is none. Up to `curvature`
-    may be left along them.
+    `here` is the loss there, and `scale` a distance to compare others with. A direction of zeros
+    is none. Up to `curvature` may be left along them.
     """
     directions = jnp.concatenate([directions, -directions])
     distances = (2.0 ** jnp.arange(NEAREST, FARTHEST + 1)).astype(x.dtype) * scale
-    here = at.loss(x)
     allowed = CLEAR * noise + curvature * distances[1:] ** 2
 
     def change(direction: jax.Array) -> tuple[jax.Array, jax.Array]:
-        there = lax.map(lambda t: at.loss(x + t * direction), distances, batch_size=8)
+        there = lax.map(lambda t: at.loss(x + t * direction), distances, batch_size=ABREAST)
         changes = jnp.where(jnp.isfinite(there), there - here, jnp.inf)
         clear = jnp.abs(changes[1:]) >= allowed
         first = jnp.argmax(clear)
@@ -85,14 +86,19 @@ class Downhill(NamedTuple):
 
 
 def downhill(
-    at: Surface, x: jax.Array, gradient: jax.Array, noise: jax.Array, scale: jax.Array
+    at: Surface,
+    x: jax.Array,
+    here: jax.Array,
+    gradient: jax.Array,
+    noise: jax.Array,
+    scale: jax.Array,
 ) -> Downhill:
     """Return what tells a plateau from the last of a descent, and from an abyss."""
     steepness = norm(gradient)
     direction = -gradient / jnp.where(steepness > 0, steepness, 1)
     distances = (2.0 ** jnp.arange(NEAREST, FARTHEST + 1)).astype(x.dtype) * scale
-    there = lax.map(lambda t: at.loss(x + t * direction), distances, batch_size=8)
-    falls = -jnp.diff(there, prepend=at.loss(x))
+    there = lax.map(lambda t: at.loss(x + t * direction), distances, batch_size=ABREAST)
+    falls = -jnp.diff(there, prepend=here)
     slopes = falls / jnp.diff(distances, prepend=jnp.zeros(1, distances.dtype))
     falling = jnp.cumsum(~(falls >= -noise)) == 0
     steeper = (falls > CLEAR * noise) & (slopes > STEEPER * steepness)

@@ -76,9 +76,8 @@ def gradient_and_product(
 
 def model(at: Surface, x: jax.Array) -> Model:
     """Return the quadratic model of a loss at a point."""
-    loss, gradient = jax.value_and_grad(at.loss)(x)
-    _, product = jax.linearize(jax.grad(at.loss), x)
-    hessian = columns(product, x.size, x.dtype)
+    (loss, gradient), linear = jax.linearize(jax.value_and_grad(at.loss), x)
+    hessian = columns(lambda v: linear(v)[1], x.size, x.dtype)
     curvatures, axes = eigh((hessian + hessian.T) / 2)
     flat = is_flat(at, curvatures, jnp.max(jnp.abs(curvatures)))
     slopes = times(gradient, axes)
@@ -105,12 +104,11 @@ def _noise(at: Surface, x: jax.Array) -> Noise:
     # Two signs for each coordinate, in patterns that keep the moves of two coordinates apart.
     number = jnp.arange(x.size)
     signs = jnp.stack([1 - 2 * ((number >> bit) & 1) for bit in range(4)]).astype(x.dtype)
-    moves = jnp.concatenate([signs, -signs]) * (ULPS * at.eps)
-    here = jax.value_and_grad(at.loss)(x)
-    there = lax.map(lambda move: jax.value_and_grad(at.loss)(x * (1 + move)), moves)
+    moves = jnp.concatenate([signs[:1] * 0, signs, -signs]) * (ULPS * at.eps)
+    losses, gradients = lax.map(lambda move: jax.value_and_grad(at.loss)(x * (1 + move)), moves)
     own = jnp.finfo(x.dtype)
-    loss = jnp.max(jnp.abs(there[0] - here[0])) + own.eps * jnp.abs(here[0])
-    gradient = jnp.max(norm(there[1] - here[1][None], axis=1))
+    loss = jnp.max(jnp.abs(losses - losses[0])) + own.eps * jnp.abs(losses[0])
+    gradient = jnp.max(norm(gradients - gradients[:1], axis=1))
     return Noise(jnp.maximum(loss, LEAST_NOISE * own.tiny), gradient)
 
 

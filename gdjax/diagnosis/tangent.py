@@ -16,14 +16,14 @@ from gdjax.trees import PyTree, euclidean, inner
 Tangent = list[Any]  # for each floating leaf of a state
 
 
-def first_tangent(d: Descent, state: State) -> Tangent:
-    """Return a random unit deviation of the parameters."""
+def first_tangent(state: State) -> Tangent:
+    """Return a random unit deviation of the parameters, from which a step makes the others."""
     leaves, structure = jax.tree.flatten(state.params)
     keys = jax.random.split(jax.random.key(0), len(leaves))
     random = [jax.random.normal(k, leaf.shape, leaf.dtype) for k, leaf in zip(keys, leaves)]
     still = _floating(jax.tree.map(jnp.zeros_like, state))
     moved = _as_state(state, still)._replace(params=jax.tree.unflatten(structure, random))
-    return _scaled(lifted(d, state, _floating(moved)), state)[0]
+    return _scaled(_floating(moved), state)[0]
 
 
 def lifted(d: Descent, state: State, tangent: Tangent) -> Tangent:

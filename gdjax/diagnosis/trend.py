@@ -22,7 +22,7 @@ class Trend(NamedTuple):
     grows: jax.Array  # bool [] whether its steps grow without bound
     lifts: jax.Array  # bool [] whether the gradient grows while the loss falls
     slope: jax.Array  # [] of the loss in a step, over the first window
-    steps: jax.Array  # [] until the tolerance holds, NaN where that cannot be told
+    steps: jax.Array  # [] until the tolerance first holds, NaN where that cannot be told
     lyapunov: jax.Array  # []
     alignment: jax.Array  # [] over the first window
 
@@ -77,9 +77,8 @@ def _grows(stride: jax.Array, n: jax.Array) -> jax.Array:
 
 
 def _steps(a: Ahead, grad_norm: jax.Array, tol: jax.Array, so_far: jax.Array) -> jax.Array:
-    """Return the steps to tolerance: those made, else by how the gradient decays."""
+    """Return the steps until the tolerance first holds: seen, else by how the gradient decays."""
     n = a.windows
-    made = (n * WINDOW - a.held).astype(grad_norm.dtype)
     middle, last = (
         a.seen.grad_norm[jnp.maximum(n // 2 - 1, 0)],
         a.seen.grad_norm[jnp.maximum(n - 1, 0)],
@@ -96,7 +95,7 @@ def _steps(a: Ahead, grad_norm: jax.Array, tol: jax.Array, so_far: jax.Array) ->
     power = whole + total * jnp.expm1(missing / jnp.where(order > 0, order, 1))
     found = jnp.where(after < POWER * before, power, exponential)
     found = jnp.where((after > 0) & (n > 1), found, jnp.where(a.resting, jnp.inf, jnp.nan))
-    return jnp.where(a.arrives, made, found)
+    return jnp.where(a.first > 0, a.first.astype(grad_norm.dtype), found)
 
 
 def _log(x: jax.Array) -> jax.Array:

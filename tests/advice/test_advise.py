@@ -67,7 +67,9 @@ def test_best_momentum_shrinks_every_error_by_nine_elevenths():
 
 def identity_preconditioned(family, momentum):
     """The advice of a family for the bowl itself, whose preconditioner is 1 where it has one."""
-    settled = optax.ScaleByAdamState(10**6, jnp.zeros(3), jnp.ones(3))
+    settled = None
+    if family == "adam":
+        settled = optax.ScaleByAdamState(10**6, jnp.zeros(3), jnp.ones(3))
     return advise(bowl, jnp.ones(3), family, momentum=momentum, opt_state=settled)
 
 
@@ -271,6 +273,7 @@ def test_states_of_both_kinds_of_rmsprop_are_taken(optimizer):
         (lambda: advised("rmsprop", optax.adam(0.1)), TypeError, "^opt_state: .* ScaleByAdam"),
         (lambda: advised("adam", optax.rmsprop(0.1)), TypeError, "^opt_state: .* ScaleByRms"),
         (lambda: advised("adam", optax.sgd(0.1, 0.9)), TypeError, "^opt_state: .* no second"),
+        (lambda: advised("polyak", optax.adam(0.1)), TypeError, "^opt_state: .* None"),
         (lambda: advise(bowl, jnp.ones(3), "gd", key=0), TypeError, "^key: "),
         (lambda: advise(bowl, jnp.ones(3, int), "gd"), TypeError, "^params"),
         (lambda: advise(3, jnp.ones(3), "gd"), TypeError, "^loss: "),

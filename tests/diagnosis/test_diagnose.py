@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -256,11 +258,41 @@ def test_summary_counts_each_verdict(runs):
     assert str(runs.diagnosis) == runs.diagnosis.summary()
 
 
-def test_paragraph_names_the_verdict_and_the_evidence():
-    slow = Descent(lambda w: w**2, 3.0, optax.sgd(1e-3), max_steps=10)
-    said = str(diagnosed(slow))
+def quadratic(w, curvatures):
+    return w @ (curvatures * w) / 2
+
+
+@pytest.fixture(scope="module")
+def slow():
+    """A run that has come down the steep axes alone, and its diagnosis."""
+    curvatures = jnp.array([1e-3, 1e-2, 1.0])
+    d = Descent(quadratic, jnp.ones(3), optax.sgd(1.0), (curvatures,), max_steps=20)
+    return d, diagnosed(d)
+
+
+def test_paragraph_names_the_verdict_and_the_evidence(slow):
+    said = str(slow[1])
     assert said.startswith("SLOW: ")
     assert "steps" in said
+
+
+def test_predicted_steps_to_tolerance_are_those_that_the_run_still_takes(slow):
+    d, found = slow
+    whole = gdjax.run(replace(d, max_steps=100_000))
+    assert whole.status == gdjax.Status.CONVERGED
+    np.testing.assert_allclose(found.steps_to_tolerance, whole.steps - 20, rtol=0.01)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("nesterov", [False, True])
+def test_predicted_steps_of_momentum_are_those_that_the_run_still_takes(nesterov):
+    curvatures = jnp.array([1e-5, 1e-3, 1e-2, 1.0])
+    optimizer = optax.sgd(0.3, momentum=0.9, nesterov=nesterov)
+    d = Descent(quadratic, jnp.ones(4), optimizer, (curvatures,), max_steps=20)
+    d = replace(d, stop=gdjax.stop.gradient_below(1e-7))
+    whole = gdjax.run(replace(d, max_steps=1_000_000))
+    assert whole.status == gdjax.Status.CONVERGED
+    np.testing.assert_allclose(diagnosed(d).steps_to_tolerance, whole.steps - 20, rtol=0.02)
 
 
 @pytest.mark.long

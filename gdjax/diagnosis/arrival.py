@@ -1,0 +1,127 @@
+"""When a run arrives: what its optimizer does on the quadratic model of the loss.
+
+How a gradient has decayed so far tells little where curvatures differ, as the steep axes go first.
+"""
+
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from gdjax.curvature.lanczos import times
+from gdjax.descent import Descent, State
+from gdjax.descent.stepping import updated
+from gdjax.diagnosis.ahead import MOST_WINDOWS, WINDOW, Ahead
+from gdjax.diagnosis.surface import Model
+from gdjax.losses import value_and_ascent
+from gdjax.trees import PyTree, max_abs, real_vector
+
+MOST = MOST_WINDOWS * WINDOW  # steps on the model, as many as a run goes on at most
+STRETCH = MOST // 4  # of the last ones: over two of them the decay along each axis is measured
+DOUBLINGS = 40  # of the number of steps, as far as one looks
+HALVINGS = 30  # of the last doubling
+ALIKE = 2.0  # times the gradient seen, what the model's may be where it holds
+
+
+class _Walk(NamedTuple):
+    """A run on the model."""
+
+    state: State
+    steps: jax.Array  # int32 []
+    foretold: jax.Array  # [] gradient after as many steps as the run went on
+    energies: jax.Array  # [2, dim] sums of squares of the slopes over the last two stretches
+
+
+def arrival(
+    d: Descent,
+    state: State,
+    ahead: Ahead,
+    m: Model,
+    away: jax.Array,
+    tol: jax.Array,
+    wanted: jax.Array,
+) -> jax.Array:
+    """Return after how many steps the tolerance holds, by a model that foretells what was seen.
+
+    It is NaN where the model does not, where it is not `wanted`, and where the tolerance never
+    holds on it.
+
+    Args:
+      d: a plain descent in few parameters.
+      state: its state at the end of the run.
+      ahead: what was seen when it went on.
+      m: the model at a critical point.
+      away: [dim] from there to the end.
+      tol: of the largest absolute entry of the gradient.
+      wanted: bool [].
+    """
+    curvatures = jnp.where(m.flat, 0, m.curvatures)
+
+    def along(params: PyTree) -> jax.Array:
+        return times(real_vector(params)[0].astype(curvatures.dtype), m.axes)
+
+    def quadratic(params: PyTree) -> jax.Array:
+        return jnp.sum(curvatures * along(params) ** 2) / 2
+
+    on_model = replace(d, loss=quadratic, args=(), batches=None)
+    own, unravel = real_vector(state.params)
+    params = unravel(away.astype(own.dtype))
+    loss, grad = value_and_ascent(quadratic, params, ())
+    seen = ahead.windows * WINDOW
+
+    def step(w: _Walk) -> _Walk:
+        after = updated(on_model, w.state)
+        number = w.steps + 1
+        slopes = curvatures * along(after.params)
+        stretch = (number - 1) // STRETCH - 2
+        here = jnp.arange(2)[:, None] == stretch
+        return _Walk(
+            after,
+            number,
+            jnp.where(number == seen, max_abs(after.grad).astype(tol.dtype), w.foretold),
+            w.energies + jnp.where(here, slopes**2, 0),
+        )
+
+    def goes_on(w: _Walk) -> jax.Array:
+        return wanted & (w.steps < MOST) & ~(max_abs(w.state.grad) <= tol)
+
+    none = jnp.zeros((), jnp.int32)
+    first = _Walk(
+        state._replace(params=params, loss=loss, grad=grad, step=none),
+        none,
+        jnp.zeros_like(tol),
+        jnp.zeros((2, curvatures.size), curvatures.dtype),
+    )
+    walk = lax.while_loop(goes_on, step, first)
+    last = ahead.seen.grad_norm[jnp.maximum(ahead.windows - 1, 0)]
+    holds = (walk.foretold <= ALIKE * last) & (last <= ALIKE * walk.foretold)
+    arrived = max_abs(walk.state.grad) <= tol
+    later = _later(m, curvatures * along(walk.state.params), walk.energies, tol)
+    found = walk.steps + jnp.where(arrived, 0, later)
+    return jnp.where(wanted & holds & jnp.isfinite(found), found, jnp.nan)
+
+
+def _later(m: Model, slopes: jax.Array, energies: jax.Array, tol: jax.Array) -> jax.Array:
+    """Return how many more steps it takes if each slope goes on to decay so; inf where for ever."""
+    # What is rounding may grow; what is more than that and grows never holds either way.
+    logs = jnp.log(energies[1] / energies[0])
+    decay = jnp.where(energies[1] > 0, jnp.minimum(logs, 0), 0) / (2 * STRETCH)
+
+    def is_large(steps: jax.Array) -> jax.Array:
+        left = jnp.where(energies[1] > 0, slopes * jnp.exp(decay * steps), 0)
+        return ~(jnp.max(jnp.abs(times(m.axes, left))) <= tol)
+
+    def double(_: int, steps: jax.Array) -> jax.Array:
+        return jnp.where(is_large(steps), 2 * steps, steps)
+
+    def halve(_: int, bracket: tuple) -> tuple:
+        low, high = bracket
+        middle = (low + high) / 2
+        large = is_large(middle)
+        return jnp.where(large, middle, low), jnp.where(large, high, middle)
+
+    high: Any = lax.fori_loop(0, DOUBLINGS, double, jnp.ones_like(tol))
+    _, found = lax.fori_loop(0, HALVINGS, halve, (high / 2, high))
+    return jnp.where(is_large(high), jnp.inf, jnp.ceil(found))
