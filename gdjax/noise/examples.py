@@ -7,7 +7,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from gdjax.batches import Batches
+from gdjax.batches import Batches, HostBatches
+from gdjax.batches.outside import AT_ONCE
 from gdjax.curvature import in_batches
 from gdjax.curvature.products import product_with
 from gdjax.losses import Loss, ascent_direction
@@ -73,6 +74,8 @@ class Examples(NamedTuple):
 
 def require_batches(batches: Any) -> Batches:
     """Return the batches, or raise TypeError."""
+    if isinstance(batches, HostBatches):
+        raise TypeError(AT_ONCE)
     if not isinstance(batches, Batches):
         raise TypeError(
             "batches: expected batches of gdjax.batches, such as gdjax.batches.mini(data, 32), "
