@@ -99,6 +99,7 @@ def test_key_and_step_decide_alone(replace, x64):
         np.testing.assert_array_equal(seen(drawn, np.arange(9)), together)
 
 
+@pytest.mark.long
 def test_keys_of_other_generators_draw_the_same_in_lanes():
     keys = jax.random.split(jax.random.key(0, impl="rbg"), 3)
     rows = jax.jit(lambda key: KINDS["replaced"].at(key, 2)["y"])

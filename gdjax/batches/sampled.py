@@ -73,7 +73,7 @@ class Batches:
         """
         if checks.is_concrete(step):
             checks.whole_number("step", step, least=0)
-        elif not jnp.issubdtype(step.dtype, jnp.integer):
+        elif not jnp.issubdtype(checks.dtype(step), jnp.integer):
             raise TypeError(f"step: expected an integer scalar, got {step!r}")
         if not self.plan.weighted:
             return self._examples(key, step)
