@@ -37,6 +37,27 @@ def real_array(name: str, value: Any) -> jax.Array:
     return jnp.asarray(value)
 
 
+def canonical_array(name: str, array: np.ndarray) -> np.ndarray:
+    """Return the array in the dtype that jax gives it.
+
+    Raises:
+      ValueError: a value is out of the range of this dtype.
+    """
+    dtype = np.dtype(jax.dtypes.canonicalize_dtype(array.dtype))
+    with np.errstate(over="ignore"):
+        cast = array.astype(dtype)
+    if dtype == array.dtype:
+        return cast
+    whole = np.issubdtype(dtype, np.integer)
+    kept = cast == array if whole else np.isfinite(cast) == np.isfinite(array)
+    if not np.all(kept):
+        raise ValueError(
+            f"{name}: expected values within {dtype}, got {array[~kept].flat[0]!r}; "
+            "jax.config.update('jax_enable_x64', True) makes room for more"
+        )
+    return cast
+
+
 def tolerance(name: str, value: Any) -> Any:
     """Return `value` if it is None or a finite scalar of at least 0, else raise naming it."""
     return None if value is None else at_least_zero(name, value)

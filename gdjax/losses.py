@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from gdjax import checks
+from gdjax.batches.outside import AT_ONCE, HostBatches
 from gdjax.trees import PyTree, strongly_typed
 
 Loss = Callable[..., Any]
@@ -18,8 +19,11 @@ def value(loss: Loss, params: PyTree, args: tuple) -> jax.Array:
     All uses share one trace of the loss: `jit` finds it again by the function.
 
     Raises:
-      TypeError: the loss does not return one real floating scalar.
+      TypeError: the loss does not return one real floating scalar, or is to look at batches that
+        are not in memory.
     """
+    if any(isinstance(arg, HostBatches) for arg in args):
+        raise TypeError(AT_ONCE)
     out = jax.jit(loss)(params, *args)
     if not isinstance(out, jax.Array):
         raise TypeError(f"loss: expected it to return one scalar, it returns {out!r}")

@@ -99,6 +99,13 @@ def test_key_and_step_decide_alone(replace, x64):
         np.testing.assert_array_equal(seen(drawn, np.arange(9)), together)
 
 
+@pytest.mark.long
+def test_keys_of_other_generators_draw_the_same_in_lanes():
+    keys = jax.random.split(jax.random.key(0, impl="rbg"), 3)
+    rows = jax.jit(lambda key: KINDS["replaced"].at(key, 2)["y"])
+    np.testing.assert_array_equal(jax.vmap(rows)(keys)[1], rows(keys[1]))
+
+
 def test_other_keys_of_a_run_do_not_move_with_its_batches():
     drawn = batches.mini({"y": np.arange(1000)}, 1000)
     plain = gdjax.permutation.permuted(
@@ -454,6 +461,26 @@ REFUSED = {
         TypeError,
         r"data\['x'\]\[0\]: ",
     ),
+    "time spans": (lambda: batches.full(np.zeros(3, "timedelta64[s]")), TypeError, "data: "),
+    "random keys": (lambda: batches.full(jax.random.split(KEY, 3)), TypeError, "data: "),
+    "a masked row": (
+        lambda: batches.full(np.ma.masked_equal([1.0, 2.0, 3.0], 2.0)),
+        ValueError,
+        "data: row 1 is masked",
+    ),
+    "whole numbers beyond int32": (
+        lambda: batches.full({"id": np.array([1, 2**40])}),
+        ValueError,
+        r"data\['id'\]: expected values within int32, got .*1099511627776",
+    ),
+    "floats beyond float32": (
+        lambda: batches.full(np.array([1.0, 1e300])),
+        ValueError,
+        "data: expected values within float32",
+    ),
+    "half a step": (lambda: KINDS["shuffled"].at(KEY, 1.5), TypeError, "step: "),
+    "a step before the first": (lambda: KINDS["shuffled"].at(KEY, -1), ValueError, "step: "),
+    "a seed for a key": (lambda: KINDS["shuffled"].at(0, 1), TypeError, "key: "),
     "data for batches": (lambda: descent(ROWS), TypeError, "batches: "),
     "no key": (lambda: gdjax.run(descent(KINDS["shuffled"], key=None)), ValueError, "key: "),
     "no key to step": (

@@ -219,7 +219,32 @@ REFUSED = {
             descent(batches.host(ROWS, 4)), gdjax.run(descent(batches.host(ROWS, 4)))
         ),
         TypeError,
-        "batches: .*outside jit",
+        "batches: this looks at all examples",
+    ),
+    "curvature": (
+        lambda: gdjax.curvature.sharpness(bowl, jnp.zeros(3), batches.host(ROWS, 4)),
+        TypeError,
+        "batches: this looks at all examples",
+    ),
+    "the noise": (
+        lambda: gdjax.gradient_noise(bowl, jnp.zeros(3), batches.host(ROWS, 4)),
+        TypeError,
+        "batches: this looks at all examples",
+    ),
+    "a stream of numbers": (
+        lambda: gdjax.run(descent(batches.stream(lambda: [{"x": 1.0, "y": ROWS["y"]}]))),
+        TypeError,
+        r"batch 0\['x'\]: expected an array with a leading example axis",
+    ),
+    "lengths in a stream": (
+        lambda: gdjax.run(descent(batches.stream(lambda: [{"x": ROWS["x"], "y": np.ones(3)}]))),
+        ValueError,
+        r"batch 0\['y'\]: expected 22 examples",
+    ),
+    "no iterable": (
+        lambda: gdjax.run(descent(batches.stream(lambda: 3))),
+        TypeError,
+        "make: expected it to return an iterable",
     ),
 }
 

@@ -12,20 +12,13 @@ from gdjax.trees import PyTree, strongly_typed
 
 def checked_data(data: PyTree) -> PyTree:
     """Return the data as arrays in the dtypes of JAX, or raise naming the leaf."""
-    data = jax.tree.map(_as_array, data)
+    data = jax.tree.map(as_array, data)
     named = named_leaves("data", data)
+    check_examples(named)
     for name, leaf in named:
-        check_numbers(name, leaf.dtype)
-        if np.ndim(leaf) == 0:
-            raise TypeError(
-                f"{name}: expected an array with a leading example axis, got {leaf!r}; "
-                "of a list, make an array first"
-            )
-    check_lengths(named)
-    for name, leaf in named:
-        if checks.is_concrete(leaf) and (row := nan_row(leaf)) is not None:
-            raise ValueError(f"{name}: row {row} is NaN")
-    return jax.tree.map(_on_device, strongly_typed(data))
+        if checks.is_concrete(leaf):
+            check_rows(name, leaf)
+    return jax.tree.map(_on_device, in_range("data", data))
 
 
 def named_leaves(name: str, data: PyTree) -> list[tuple[str, Any]]:
@@ -36,9 +29,28 @@ def named_leaves(name: str, data: PyTree) -> list[tuple[str, Any]]:
     return [(f"{name}{jax.tree_util.keystr(path)}", leaf) for path, leaf in leaves]
 
 
+def as_array(leaf: Any) -> jax.Array | np.ndarray:
+    """Return the leaf as it is if it is an array, else as one."""
+    return leaf if isinstance(leaf, (jax.Array, np.ndarray)) else np.asarray(leaf)
+
+
+def check_examples(named: list[tuple[str, Any]]) -> None:
+    """Raise unless all leaves are arrays of numbers with the same number of examples."""
+    for name, leaf in named:
+        check_numbers(name, leaf.dtype)
+        if np.ndim(leaf) == 0:
+            raise TypeError(
+                f"{name}: expected an array with a leading example axis, got {leaf!r}; "
+                "of a list, make an array first"
+            )
+    check_lengths(named)
+
+
 def check_numbers(name: str, dtype: Any) -> None:
-    """Raise unless the dtype is one of numbers."""
-    if not (jnp.issubdtype(dtype, jnp.number) or jnp.issubdtype(dtype, jnp.bool_)):
+    """Raise unless the dtype is one of numbers that JAX has."""
+    # To numpy, time spans are whole numbers; random keys are no dtype of its own.
+    of_keys = jnp.issubdtype(dtype, jax.dtypes.extended)
+    if of_keys or not jnp.isdtype(dtype, ("numeric", "bool")):
         raise TypeError(f"{name}: expected an array of numbers, got {dtype}")
 
 
@@ -54,16 +66,31 @@ def check_lengths(named: list[tuple[str, Any]]) -> None:
             )
 
 
-def nan_row(leaf: Any) -> int | None:
-    """Return the first row in which a number is NaN."""
-    if not jnp.issubdtype(leaf.dtype, jnp.inexact):
-        return None
-    bad = np.isnan(leaf).any(axis=tuple(range(1, np.ndim(leaf))))
-    return int(bad.argmax()) if bad.any() else None
+def check_rows(name: str, leaf: Any, rows: Any = None) -> None:
+    """Raise where a number is NaN or masked, naming its row, or the one that `rows` has there."""
+    masked = np.ma.getmask(leaf)
+    if np.any(masked):
+        _raise_at(name, np.asarray(masked), rows, "masked")
+    if jnp.issubdtype(leaf.dtype, jnp.inexact):
+        bad = np.isnan(leaf)
+        if np.any(bad):
+            _raise_at(name, np.asarray(bad), rows, "NaN")
 
 
-def _as_array(leaf: Any) -> jax.Array | np.ndarray:
-    return leaf if isinstance(leaf, (jax.Array, np.ndarray)) else np.asarray(leaf)
+def _raise_at(name: str, bad: np.ndarray, rows: Any, what: str) -> None:
+    row = int(bad.reshape(len(bad), -1).any(axis=1).argmax())
+    raise ValueError(f"{name}: row {row if rows is None else rows[row]} is {what}")
+
+
+def in_range(name: str, tree: PyTree) -> PyTree:
+    """Return the arrays in the dtypes of JAX; a number that has no place there is named."""
+
+    def cast(path: Any, leaf: Any) -> Any:
+        if isinstance(leaf, jax.Array):
+            return strongly_typed(leaf)
+        return checks.canonical_array(f"{name}{jax.tree_util.keystr(path)}", leaf)
+
+    return jax.tree_util.tree_map_with_path(cast, tree)
 
 
 def _on_device(leaf: Any) -> jax.Array:

@@ -10,7 +10,15 @@ import jax.numpy as jnp
 import numpy as np
 
 from gdjax import checks
-from gdjax.batches.data import check_lengths, check_numbers, named_leaves, nan_row
+from gdjax.batches.data import (
+    as_array,
+    check_examples,
+    check_lengths,
+    check_numbers,
+    check_rows,
+    in_range,
+    named_leaves,
+)
 from gdjax.batches.outside import READ_OUTSIDE, HostBatches
 from gdjax.batches.plan import Plan, Weighted, plan
 from gdjax.trees import PyTree
@@ -29,11 +37,11 @@ class _Indexed(HostBatches):
         rows, weights = jax.device_get(_drawn(self.plan, key, step))
         # In order, so that a file is read in one direction, and each row once.
         unique, places = np.unique(rows.astype(np.int64), return_inverse=True)
-        batch = jax.tree.map(lambda leaf: np.asarray(leaf[unique])[places], self.data)
+        batch = jax.tree.map(lambda leaf: as_array(leaf[unique])[places], self.data)
         for name, leaf in named_leaves("data", batch):
             check_numbers(name, leaf.dtype)
-            if (row := nan_row(leaf)) is not None:
-                raise ValueError(f"{name}: row {rows[row]} is NaN")
+            check_rows(name, leaf, rows)
+        batch = in_range("data", batch)
         return Weighted(batch, weights) if self.plan.weighted else batch
 
 
@@ -52,20 +60,29 @@ class _Streamed(HostBatches):
 
     def _all(self) -> Iterator[PyTree]:
         while True:
-            epoch = iter(self.make())
+            made = self.make()
+            try:
+                epoch = iter(made)
+            except TypeError as error:
+                raise TypeError(
+                    f"make: expected it to return an iterable of batches, got {made!r}"
+                ) from error
             if (first := next(epoch, None)) is None:
-                raise ValueError("make: it returned an iterator without a batch")
+                raise ValueError(
+                    "make: it returned an iterator without a batch; "
+                    "each call is to return a new one"
+                )
             yield from chain((first,), epoch)
 
 
 def _checked_batch(batch: PyTree, step: int) -> PyTree:
     name = f"batch {step}"
-    batch = jax.tree.map(np.asarray, batch)
-    for leaf_name, leaf in named_leaves(name, batch):
-        check_numbers(leaf_name, leaf.dtype)
-        if np.ndim(leaf) and (row := nan_row(leaf)) is not None:
-            raise ValueError(f"{leaf_name}: row {row} is NaN")
-    return batch
+    batch = jax.tree.map(as_array, batch)
+    named = named_leaves(name, batch)
+    check_examples(named)
+    for leaf_name, leaf in named:
+        check_rows(leaf_name, leaf)
+    return in_range(name, batch)
 
 
 def host(
@@ -96,8 +113,8 @@ def host(
     Raises:
       TypeError: a leaf has no length or rows, or no numbers, or the size is no whole number.
       ValueError: there is no example, the leaves have different numbers of them; the size is 0 or
-        above their number; replace without shuffle or with pad. A row that is NaN is named when
-        its batch is read.
+        above their number; replace without shuffle or with pad. The data are not read for it: a
+        row that is NaN is named when its batch is read.
 
     >>> import gdjax, numpy as np, optax
     >>> batches = gdjax.batches.host(np.arange(10.0), 5, shuffle=False)
@@ -131,15 +148,15 @@ def stream(make: Callable[[], Iterable[PyTree]]) -> HostBatches:
     would have seen.
 
     Args:
-      make: function without arguments that returns an iterable of batches: pytrees of arrays, all
-        of the same shapes and dtypes.
+      make: function without arguments that returns a new iterable of batches at each call: pytrees
+        of arrays [size, ...], all of the same shapes and dtypes.
 
     Returns:
       The batches, for `gdjax.Descent(batches=...)`.
 
     Raises:
-      TypeError: `make` is no function. A batch that is not of numbers, is NaN or has other shapes
-        is named when it is read.
+      TypeError: `make` is no function. A batch that is not of numbers, has no examples or not as
+        many of each array, is NaN or has other shapes is named when it is read.
 
     >>> import gdjax, numpy as np, optax
     >>> batches = gdjax.batches.stream(lambda: (np.full(5, x) for x in (1.0, 2.0)))

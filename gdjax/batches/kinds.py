@@ -21,7 +21,9 @@ def full(data: PyTree) -> Batches:
 
     Raises:
       TypeError: a leaf is not an array of numbers.
-      ValueError: there is no example, the leaves have different numbers of them, or one is NaN.
+      ValueError: there is no example, the leaves have different numbers of them, or one is NaN,
+        masked or out of the range of its dtype in JAX. Traced data have no values yet: there NaN
+        ends the run as DIVERGED.
 
     >>> import jax.numpy as jnp
     >>> full(jnp.arange(3.0)).at(None, 7).tolist()
@@ -68,8 +70,8 @@ def mini(
     Raises:
       TypeError: a leaf is not an array of numbers, or the size no whole number; it is traced, and
         there is no `most`.
-      ValueError: there is no example, the leaves have different numbers of them, or one is NaN;
-        the size is 0 or above the number of examples; replace without shuffle or with pad.
+      ValueError: there is no example, the leaves have different numbers of them, or one is as in
+        `full`; the size is 0 or above the number of examples; replace without shuffle or with pad.
 
     >>> import jax.numpy as jnp
     >>> batches = mini({"x": jnp.arange(6)}, 2)
@@ -98,7 +100,8 @@ def stochastic(data: PyTree) -> Batches:
 
     Raises:
       TypeError: a leaf is not an array of numbers.
-      ValueError: there is no example, the leaves have different numbers of them, or one is NaN.
+      ValueError: there is no example, the leaves have different numbers of them, or one is as in
+        `full`.
 
     >>> import jax.numpy as jnp
     >>> stochastic(jnp.arange(3.0)).at(jax.random.key(0), 0).shape

@@ -14,6 +14,12 @@ READ_OUTSIDE = (
 )
 
 
+AT_ONCE = (
+    "batches: this looks at all examples at once, and those of gdjax.batches.host and stream are "
+    "read batch by batch; give it a gdjax.batches.full of some of them"
+)
+
+
 class HostBatches:
     """The batches of a descent, made by `host` or `stream`, read between its compiled steps."""
 
@@ -24,13 +30,10 @@ class HostBatches:
     @property
     def whole(self) -> PyTree:
         """There is no batch of all examples."""
-        raise TypeError(
-            "batches: this looks at all examples at once, and those of gdjax.batches.host and "
-            "stream are read batch by batch; give it a gdjax.batches.full of some of them"
-        )
+        raise TypeError(AT_ONCE)
 
     def at(self, key: jax.Array | None, step: Any) -> PyTree:
         """Return the batch of a step, which is not possible inside a compiled program."""
         if not checks.is_concrete(step):
             raise TypeError(READ_OUTSIDE)
-        return next(self.following(key, int(step)))
+        return next(self.following(key, checks.whole_number("step", step, least=0)))

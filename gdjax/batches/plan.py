@@ -81,7 +81,8 @@ class Plan:
                 "key: these batches are drawn at random; give the descent a key, such as "
                 "jax.random.key(0), or the sweep"
             )
-        key, step = jax.random.fold_in(key, OWN_STREAM), jnp.asarray(step, jnp.int32)
+        key = jax.random.fold_in(_alike_in_lanes(checks.typed_key("key", key)), OWN_STREAM)
+        step = jnp.asarray(step, jnp.int32)
         if self.order is Order.REPLACED:
             shape, key = (self.size,), jax.random.fold_in(key, step)
             return jax.random.randint(key, shape, 0, self.examples, jnp.uint32)
@@ -105,6 +106,20 @@ class Plan:
 
     def _per_epoch(self) -> jax.Array:
         return jnp.asarray(self.per_epoch, jnp.int32)
+
+
+def _alike_in_lanes(key: jax.Array) -> jax.Array:
+    """Return a key of the kind that draws the same numbers alone and under `vmap`.
+
+    Keys of XLA's own generators, "rbg" and "unsafe_rbg", do not.
+    """
+    words = jax.random.key_data(key)
+    if words.shape == (2,):
+        return key
+    alike = jax.random.wrap_key_data(words[:2], impl="threefry2x32")
+    for word in words[2:]:
+        alike = jax.random.fold_in(alike, word)
+    return alike
 
 
 def _within(count: Any, size: int) -> Any:

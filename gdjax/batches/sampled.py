@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from gdjax import checks
 from gdjax.batches.plan import Order, Plan, Weighted
 from gdjax.trees import PyTree
 
@@ -62,13 +63,18 @@ class Batches:
           The data with leaves [size, ...]; with `pad` or `most`, `Weighted` with its weights.
 
         Raises:
-          ValueError: there is no key, and the examples are drawn at random.
+          TypeError: the key is none, or the step no integer scalar.
+          ValueError: there is no key, and the examples are drawn at random; the step is negative.
 
         >>> import gdjax
         >>> batches = gdjax.batches.mini(jnp.arange(10), 4, shuffle=False)
         >>> [batches.at(None, step).tolist() for step in range(3)]
         [[0, 1, 2, 3], [4, 5, 6, 7], [0, 1, 2, 3]]
         """
+        if checks.is_concrete(step):
+            checks.whole_number("step", step, least=0)
+        elif not jnp.issubdtype(checks.dtype(step), jnp.integer):
+            raise TypeError(f"step: expected an integer scalar, got {step!r}")
         if not self.plan.weighted:
             return self._examples(key, step)
         return Weighted(self._examples(key, step), self.plan.weights(step))

@@ -83,8 +83,15 @@ def cost(d: Descent) -> Cost:
 
 def cost_of_run(d: Descent, result: Result) -> Cost:
     """Return what a run cost that ended so."""
-    update = cost(d)
-    whole, trials = update.of(result.steps), _trials(d, result)
+    steps, trials = checks.whole_number("steps", result.steps, 0), 0
+    if searches_along_lines(d) and not isinstance(d.batches, HostBatches):
+        trials = int(compiled(trials_of, canonical(repeated(d, steps))))
+    return with_trials(cost(d), steps, trials)
+
+
+def with_trials(update: Cost, steps: Any, trials: Any) -> Cost:
+    """Return what runs of so many steps cost, with the gradients that their searches took."""
+    whole = update.of(steps)
     return replace(
         whole,
         examples=whole.examples + trials * update.examples,
@@ -92,16 +99,18 @@ def cost_of_run(d: Descent, result: Result) -> Cost:
     )
 
 
-def _trials(d: Descent, result: Result) -> int:
-    """Return the gradients that a search along lines took, for which the run is repeated."""
-    if isinstance(d.batches, HostBatches) or not _searches(result.state.opt_state):
-        return 0
-    steps = checks.whole_number("steps", result.steps, 0)
-    again = replace(d, stop=None, record=fold(_none, _and_those_of_last), max_steps=steps)
-    return int(compiled(_record, canonical(again)))
+def searches_along_lines(d: Descent) -> bool:
+    """Return whether the optimizer tells of trials along a line."""
+    return bool(_searches(jax.eval_shape(d.optimizer.init, d.params)))
 
 
-def _record(d: Descent) -> Any:
+def repeated(d: Descent, steps: Any) -> Descent:
+    """Return the descent of a run that took so many steps, to count the trials of its searches."""
+    return replace(d, stop=None, record=fold(_none, _and_those_of_last), max_steps=steps)
+
+
+def trials_of(d: Descent) -> jax.Array:
+    """Return the gradients that the searches of a canonical repeated descent take."""
     return execute(d, None).record
 
 

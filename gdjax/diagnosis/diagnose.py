@@ -10,6 +10,8 @@ import numpy as np
 from jax import lax
 
 from gdjax import checks, record
+from gdjax.batches import HostBatches
+from gdjax.batches.outside import AT_ONCE
 from gdjax.curvature.extremes import LARGEST_HESSIAN, real_size
 from gdjax.descent import Descent, Result
 from gdjax.descent.description import canonical, with_traced_budget
@@ -57,7 +59,8 @@ def diagnose(d: Descent, result: Result) -> Diagnosis:
       The diagnosis; `str` of it is a short paragraph.
 
     Raises:
-      TypeError: `d` is no descent, or `result` not one of it.
+      TypeError: `d` is no descent, or `result` not one of it; its batches stay on the host. Of such
+        a run, `dataclasses.replace(d, batches=gdjax.batches.full(some))` can be diagnosed.
 
     References:
       Benettin et al., Lyapunov characteristic exponents for smooth dynamical systems, Meccanica
@@ -70,6 +73,8 @@ def diagnose(d: Descent, result: Result) -> Diagnosis:
     (Array(True, dtype=bool), 1)
     """
     d = canonical(d)
+    if isinstance(d.batches, HostBatches):
+        raise TypeError(AT_ONCE)
     if not isinstance(result, Result):
         raise TypeError(f"result: expected what gdjax.run returns, got {result!r}")
     require_same_types("result.params", result.params, d.params)

@@ -7,12 +7,13 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from gdjax.batches import Batches
+from gdjax.batches import Batches, HostBatches
+from gdjax.batches.outside import AT_ONCE
 from gdjax.curvature import in_batches
 from gdjax.curvature.products import product_with
 from gdjax.losses import Loss, ascent_direction
 from gdjax.permutation import permuted
-from gdjax.trees import PyTree, real_vector
+from gdjax.trees import PyTree, inner, real_vector
 
 NUMBERS = 2**22  # of gradients that are held at once, 16 MB in float32
 TOGETHER = 1024  # examples that the loss of all of them is computed over at once
@@ -24,7 +25,7 @@ class Examples(NamedTuple):
     loss: Loss
     params: PyTree
     args: tuple
-    data: PyTree  # leaves [examples, ...]
+    data: PyTree  # leaves [examples, ...]: a batch of all
 
     @property
     def number(self) -> int:
@@ -57,9 +58,18 @@ class Examples(NamedTuple):
         Returns:
           Leaves [examples, ...].
         """
-        rows = jax.tree.map(lambda leaf: leaf[:, None], self.data)
         abreast = abreast or max(1, min(self.number, NUMBERS // mean.size))
-        return lax.map(lambda row: function(self._of(row) - mean), rows, batch_size=abreast)
+        return lax.map(lambda row: function(self._of(row) - mean), self._rows(), batch_size=abreast)
+
+    def bends(self, directions: jax.Array, abreast: int | None = None) -> jax.Array:
+        """Return vᵀHv of the Hessian of each example, for directions v [k, dim]: [examples, k]."""
+
+        def of(row: PyTree) -> jax.Array:
+            product = product_with(self.loss, self.params, (*self.args, row))
+            return jax.vmap(lambda v: inner(v, product(v)))(directions)
+
+        abreast = abreast or max(1, min(self.number, NUMBERS // directions.size))
+        return lax.map(of, self._rows(), batch_size=abreast)
 
     def drawn(self, key: jax.Array, most: int) -> "Examples":
         """Return at most so many of the examples, each once."""
@@ -67,20 +77,20 @@ class Examples(NamedTuple):
         rows = permuted(key, places, self.number)
         return self._replace(data=jax.tree.map(lambda leaf: leaf[rows], self.data))
 
+    def _rows(self) -> PyTree:
+        return jax.tree.map(lambda leaf: leaf[:, None], self.data)
+
     def _of(self, row: PyTree) -> jax.Array:
         return real_vector(ascent_direction(self.loss, self.params, (*self.args, row)))[0]
 
 
 def require_batches(batches: Any) -> Batches:
     """Return the batches, or raise TypeError."""
+    if isinstance(batches, HostBatches):
+        raise TypeError(AT_ONCE)
     if not isinstance(batches, Batches):
         raise TypeError(
             "batches: expected batches of gdjax.batches, such as gdjax.batches.mini(data, 32), "
             f"got {batches!r}"
-        )
-    if batches.plan.weighted:
-        raise TypeError(
-            "batches: expected batches without weights, of which each example counts the same; "
-            "leave out pad= and most="
         )
     return batches

@@ -12,11 +12,13 @@ from gdjax.curvature import Estimate
 from gdjax.curvature.extremes import LARGEST_HESSIAN
 from gdjax.curvature.lanczos import times
 from gdjax.curvature.products import columns, widened
+from gdjax.curvature.small import eigh
 from gdjax.losses import Loss
 from gdjax.noise.examples import Examples, require_batches
 from gdjax.trees import PyTree, inner
 
 PROBED = 64  # examples, where the Hessian is too large to be had as a whole
+SAMPLED = 1024  # examples whose own Hessians tell how far the mean of a sample may be off
 
 
 class GradientNoise(NamedTuple):
@@ -29,13 +31,20 @@ class GradientNoise(NamedTuple):
     critical_batch_size: Estimate  # [] examples: tr HΣ / GᵀHG
 
 
+class _Pull(NamedTuple):
+    """What some examples add to the moments, [rows] each: their mean is 0 over all examples."""
+
+    variance: jax.Array  # to the mean of dᵀMd
+    square: jax.Array  # to GᵀMG
+
+
 class _Moments(NamedTuple):
     """What is known of the gradients of examples, with a matrix M as the metric."""
 
     spread: jax.Array  # [rows] dᵀMd of the deviation d of an example from the mean G
-    along: jax.Array  # [rows] dᵀMG
     signal: jax.Array  # [] GᵀMG
     rounding: jax.Array  # [] how far the last may be off
+    pull: _Pull | None  # None where the data are no sample
 
 
 def gradient_noise(
@@ -61,18 +70,19 @@ def gradient_noise(
       params: pytree of floating or complex arrays, where the gradient is taken.
       batches: batches of `gdjax.batches`. Their data are what counts; their size and their order
         matter to the variance of a batch alone. Without replacement it is (N − B) / (N − 1) of
-        that with replacement, and the batches of one epoch are anticorrelated.
+        that with replacement, and the batches of one epoch are anticorrelated; with `pad`, it is
+        the mean over the batches of an epoch.
       *args: further arguments of the loss.
       sample: whether the data stand for many more that they were drawn from: then the variance and
         the square of the gradient are without bias as estimates of theirs.
       key: random key of which examples are drawn; None takes `jax.random.key(0)`.
 
     Returns:
-      The noise, scalars. The error of each is that of rounding and of examples not looked at, or
-      with `sample` the standard error over the examples (for the critical batch size, as if the
-      Hessian were known). The noise scale is inf where the mean gradient is 0 or drowned; the
-      critical batch size NaN where curvature along the gradient, or on the whole where the noise
-      is, is not positive.
+      The noise, scalars. The error of each is that of rounding and of examples not looked at, and
+      with `sample` the standard error over the examples as well: of the critical batch size, that
+      of their gradients and their Hessians, as up to 1,024 of them have it. The noise scale is inf
+      where the mean gradient is 0 or drowned; the critical batch size NaN where curvature along
+      the gradient, or on the whole where the noise is, is not positive.
 
     Raises:
       TypeError: an argument is of the wrong kind.
@@ -99,25 +109,39 @@ def gradient_noise(
 def _gradient_noise(
     loss: Loss, sample: bool, params: PyTree, batches: Batches, args: tuple, key: jax.Array
 ) -> GradientNoise:
-    examples = Examples(loss, params, args, batches.data)
-    plain, curved = _moments(examples, key)
-    count, size = examples.number, batches.size
-    share = 1.0 if batches.order is Order.REPLACED else (count - size) / max(count - 1, 1)
+    examples = Examples(loss, params, args, batches.whole)
+    plain, curved = _moments(examples, sample, key)
+    count = examples.number
     variance, square, scale = _estimates(plain, count, sample)
-    of_batch = _estimates(plain, count, False)[0]
+    of_batch, share = _estimates(plain, count, False)[0], _share(batches)
     curved_variance, curved_square, critical = _estimates(curved, count, sample)
     bowl = (curved_variance.value >= 0) & (curved_square.value >= 0)
     drowned = square.value <= 0
     return GradientNoise(
         gradient_square=square,
         variance=variance,
-        batch_variance=Estimate(*(share / size * x for x in of_batch)),
+        batch_variance=Estimate(*(share * x for x in of_batch)),
         noise_scale=Estimate(*(jnp.where(drowned, jnp.inf, x) for x in scale)),
         critical_batch_size=Estimate(*(jnp.where(bowl, x, jnp.nan) for x in critical)),
     )
 
 
-def _moments(examples: Examples, key: jax.Array) -> tuple[_Moments, _Moments]:
+def _share(batches: Batches) -> Any:
+    """Return the variance of the gradient of a batch, in those of one example."""
+    plan, count = batches.plan, batches.examples
+    size = plan.size if plan.count is None else jnp.asarray(plan.count, float)
+    if batches.order is Order.REPLACED:
+        return 1 / size
+    others = max(count - 1, 1)
+    share = (count - size) / (size * others)
+    if not plan.pad:
+        return share
+    length = jnp.ceil(count / jnp.asarray(size, float))
+    last = count - (length - 1) * size
+    return ((length - 1) * share + (count - last) / (last * others)) / length
+
+
+def _moments(examples: Examples, sample: bool, key: jax.Array) -> tuple[_Moments, _Moments]:
     """Return the moments as they are, and in the metric of the Hessian."""
     mean, product = examples.gradient(), examples.hessian_product()
     image, eps = product(mean), jnp.finfo(mean.dtype).eps
@@ -127,39 +151,74 @@ def _moments(examples: Examples, key: jax.Array) -> tuple[_Moments, _Moments]:
     def plain(d: jax.Array) -> tuple[jax.Array, jax.Array]:
         return inner(d, d), inner(d, mean)
 
-    def curved(d: jax.Array) -> tuple[jax.Array, jax.Array]:
-        return inner(d, product(d) if matrix is None else times(matrix, d)), inner(d, image)
+    def curved(d: jax.Array) -> jax.Array:
+        return inner(d, product(d) if matrix is None else times(matrix, d))
 
     spread, along = examples.map(plain, mean)
     square = inner(mean, mean)
     blur = eps * jnp.sqrt(jnp.mean(spread) + square)  # of the mean gradient, by rounding
 
-    def moments(spread: jax.Array, along: jax.Array, image: jax.Array) -> _Moments:
+    def moments(spread: jax.Array, image: jax.Array, pull: _Pull | None) -> _Moments:
         rounding = blur * (2 * jnp.sqrt(inner(image, image)) + blur)
-        return _Moments(spread, along, inner(mean, image), rounding)
+        return _Moments(spread, inner(mean, image), rounding, pull if sample else None)
 
-    seen = examples if small else examples.drawn(key, PROBED)
     abreast = None if small else 1  # a product takes the memory of a batch
-    spread_seen, along_seen = seen.map(curved, mean, abreast)
-    return moments(spread, along, mean), moments(spread_seen, along_seen, image)
+    seen = examples if small else examples.drawn(key, PROBED)
+    spread_seen = seen.map(curved, mean, abreast)
+    pull = None
+    if sample:
+        few = examples.drawn(key, SAMPLED if small else PROBED)
+        pull = _curved_pull(few, mean, curved, image, abreast)
+    plain_pull = _Pull(spread - jnp.mean(spread), 2 * along)
+    return moments(spread, mean, plain_pull), moments(spread_seen, image, pull)
+
+
+def _curved_pull(
+    examples: Examples, mean: jax.Array, curved: Any, image: jax.Array, abreast: int | None
+) -> _Pull:
+    """Return the pulls in the metric of the Hessian, on which each example's own Hessian pulls."""
+    deviations = examples.map(lambda d: d, mean)
+    spread, along = examples.map(lambda d: (curved(d), inner(d, image)), mean, abreast)
+    axes = deviations / examples.number**0.5
+    if len(axes) > mean.size:  # as few directions with the same covariance
+        values, vectors = eigh(times(axes.T, axes))
+        axes = (vectors * jnp.sqrt(jnp.maximum(values, 0))[None]).T
+    bends = examples.bends(jnp.concatenate([axes, mean[None]]), abreast)
+    own, own_along = jnp.sum(bends[:, :-1], axis=1), bends[:, -1]
+    pulls = spread + own, 2 * along + own_along
+    return _Pull(*(pull - jnp.mean(pull) for pull in pulls))
 
 
 def _estimates(moments: _Moments, count: int, sample: bool) -> tuple[Estimate, Estimate, Estimate]:
     """Return the variance, the square of the mean gradient, and the ratio, by the delta method."""
-    spread, along, signal, rounding = moments
+    spread, signal, rounding, pull = moments
     rows, eps = len(spread), jnp.finfo(signal.dtype).eps
     mean = jnp.mean(spread)
     variance = mean * count / (count - 1) if sample else mean
     square = signal - variance / count if sample else signal
     ratio = variance / square
-    # What one example more of the same kind would move each by, times their number.
-    pull = spread - mean
-    pull_square = 2 * along - pull / count if sample else jnp.zeros_like(pull)
-    seen = 1.0 if sample else 1 - rows / count
-    spreads = (pull, pull_square, (pull - ratio * pull_square) / square)
-    errors = [jnp.sqrt(seen / rows * jnp.sum(x**2) / max(rows - 1, 1)) for x in spreads]
+
+    def error(unseen: Any, pulls: Any) -> jax.Array:
+        """Return that of the examples not looked at, and that of the sample."""
+        error = (1 / rows - 1 / count) * _scatter(unseen)
+        return jnp.sqrt(error if pulls is None else error + _scatter(pulls) / count)
+
+    missed, nothing = spread - mean, jnp.zeros_like(spread)
+    pulls = pull_square = of_ratio = None
+    if sample and pull is not None:
+        # What one example more of the same kind would move each by, times their number.
+        pulls, pull_square = pull.variance, pull.square - pull.variance / count
+        of_ratio = (pulls - ratio * pull_square) / square
     return (
-        Estimate(variance, errors[0] + eps * jnp.abs(variance)),
-        Estimate(square, errors[1] + rounding),
-        Estimate(ratio, errors[2] + jnp.abs(ratio) * (eps + rounding / jnp.abs(square))),
+        Estimate(variance, error(missed, pulls) + eps * jnp.abs(variance)),
+        Estimate(square, error(nothing, pull_square) + rounding),
+        Estimate(
+            ratio,
+            error(missed / square, of_ratio) + jnp.abs(ratio) * (eps + rounding / jnp.abs(square)),
+        ),
     )
+
+
+def _scatter(values: jax.Array) -> jax.Array:
+    """Return the variance of what the values were drawn from."""
+    return jnp.sum((values - jnp.mean(values)) ** 2) / max(len(values) - 1, 1)

@@ -56,7 +56,8 @@ class Slot:
         shape = sweep.blocks.shape
         strides = np.array([prod(shape[i + 1 :]) for i in range(len(shape))], np.int32)
         self.sweep, self.device = sweep, device
-        self.shared = (*jax.device_put((sweep.sources, sweep.key), device), strides)
+        self.lane = jax.device_put((sweep.sources, sweep.key), device)
+        self.shared = *self.lane, strides
         self.programs: dict[type, BlockProgram] = {}
         self.lock = Lock()
 
@@ -91,7 +92,7 @@ class Slot:
     def _compile(self, *blocks: type[Fresh] | type[Waiting]) -> None:
         layout, options, careful = self.sweep.layout, self.sweep.options, self.sweep.careful
         self.programs |= self.sweep.program.compiled(
-            blocks, layout, options, self.device, self.shared[:2], careful=careful
+            blocks, layout, options, self.device, self.lane, careful=careful
         )
 
 

@@ -9,11 +9,12 @@ import numpy as np
 
 from gdjax.batches import Batches
 from gdjax.descent import Descent
-from gdjax.descent.cost import Cost, cost
+from gdjax.descent.cost import Cost, cost, searches_along_lines, with_trials
 from gdjax.diagnosis import Diagnosis
 from gdjax.sweeps.batch_sizes import examples
 from gdjax.sweeps.engine import Work
 from gdjax.sweeps.lanes import Lanes
+from gdjax.sweeps.searches import trials
 from gdjax.trees import PyTree
 
 if TYPE_CHECKING:
@@ -69,13 +70,15 @@ class Runs:
 
         Operations and bytes are those of an update of the first lane, which is compiled for it: all
         lanes run the same program, which where the batch size is swept computes all `most` rows of
-        every batch. Examples are each lane's own.
+        every batch. Examples and gradients are each lane's own; those of searches along lines, as
+        of `optax.lbfgs`, are counted by running the lanes once more.
         """
         first = self.lanes.descent(0)
         update = cost(first)
         if isinstance(first.batches, Batches) and first.batches.plan.count is not None:
             update = replace(update, examples=examples(self.lanes))
-        return update.of(self.steps)
+        searched = trials(self.lanes, self.steps) if searches_along_lines(first) else 0
+        return with_trials(update, self.steps, searched)
 
     def descent(self, *index: int) -> Descent:
         """Return the descent of one lane, to be run or looked at alone.

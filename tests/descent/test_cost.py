@@ -147,6 +147,24 @@ def test_gradients_of_a_search_along_a_line_are_counted():
     assert found.examples == evaluations * ROWS
 
 
+@pytest.mark.long
+def test_runs_count_the_gradients_of_the_searches_of_each_lane():
+    searching = optax.chain(optax.scale(-1.0), optax.scale_by_zoom_linesearch(20))
+
+    def lane(start, steps):
+        drawn = batches.full(DATA[:8])
+        return gdjax.Descent(loss, start, searching, batches=drawn, max_steps=steps)
+
+    starts = np.stack([np.ones(DIM), np.arange(DIM)])
+    runs = gdjax.sweep(lane, start=starts, steps=[0, 3])
+    alone = [[gdjax.run(runs.descent(i, j)).cost for j in range(2)] for i in range(2)]
+    gradients = [[float(one.gradients) for one in row] for row in alone]
+    np.testing.assert_array_equal(runs.cost.gradients, gradients)
+    np.testing.assert_array_equal(runs.cost.examples, 8 * np.array(gradients))
+    assert gradients[0][0] == 1
+    assert gradients[1][1] > 2 * (3 + 1)
+
+
 def test_a_result_is_the_same_pytree_with_or_without_its_descent():
     d = descent(batches.full(DATA))
     result = gdjax.run(d)

@@ -6,7 +6,6 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gdjax import checks
-from gdjax.sweeps.axes.concrete import canonical_array
 
 
 class Box(NamedTuple):
@@ -27,7 +26,7 @@ def checked_bounds(name: str, low: Any, high: Any) -> tuple[float, float]:
 
 def _checked_bound(name: str, bound: Any) -> float:
     number = float(checks.finite_scalar(name, bound))
-    canonical_array(name, np.asarray(number))
+    checks.canonical_array(name, np.asarray(number))
     return number
 
 

@@ -8,8 +8,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from gdjax import checks
 from gdjax.sweeps.axes.axis import Axis, rows
-from gdjax.sweeps.axes.concrete import canonical_array, check_concrete
+from gdjax.sweeps.axes.concrete import check_concrete
 from gdjax.trees import PyTree
 
 
@@ -138,4 +139,4 @@ def _as_array(name: str, path: tuple, leaf: Any) -> Any:
     array = np.asarray(leaf)
     if not (jnp.issubdtype(array.dtype, jnp.number) or array.dtype == bool):
         raise TypeError(f"{where}: expected an array of numbers, got {leaf!r}")
-    return canonical_array(where, array)
+    return checks.canonical_array(where, array)
