@@ -50,7 +50,9 @@ class Edge(NamedTuple):
     error: jax.Array  # bound on the distance of the parameters from the critical point
     grad_norm: jax.Array  # largest absolute entry of the gradient there
     index: jax.Array  # int32 [] eigenvalues of the Hessian below 0  # pyright: ignore[reportIncompatibleMethodOverride]
-    curvatures: jax.Array  # [dim] these eigenvalues in ascending order
+    # These eigenvalues in ascending order: all [dim], or beyond 256 parameters [3] the two least
+    # and the largest, so that an index of 2 or more is a lower bound.
+    curvatures: jax.Array
     curvature_error: jax.Array  # bound on the error of each
     minima: PyTree  # leaves [2, ...], where it falls to, that of the first start first
     minima_loss: jax.Array  # [2]
@@ -67,7 +69,8 @@ def edge(d: Descent, one: PyTree, other: PyTree) -> Edge:
     nearby from which descents fall to the minima of both sides. The border is that of the
     descent, and of its optimizer with what that remembers: gradient descent in small steps follows
     that of the gradient flow, and a smooth border is followed best. The minimum and the saddle
-    are polished by Newton's method in the dtype of the parameters, with the full Hessian.
+    are polished by Newton's method in the dtype of the parameters, with the full Hessian, or beyond
+    256 parameters with products with it, of which a step takes up to 128.
 
     Compiled as `gdjax.run` is, and as pure: for many pairs,
     `jax.vmap(lambda a, b: gdjax.basins.edge(d, a, b))(ones, others)`.

@@ -33,6 +33,7 @@ class Looks:
     lanes: Lanes
     spread: np.ndarray  # [dim]
     tol: float  # in its units
+    grain: float  # likewise, how far rounding may move a critical point
     precision: Precision
     eps: float  # of the runs
     descent: float  # how far the loss typically fell
@@ -116,9 +117,16 @@ def _in_calls(
 
 
 def looks_at(
-    lanes: Lanes, ends: Ends, numbers: np.ndarray, spread: np.ndarray, tol: float
+    lanes: Lanes,
+    ends: Ends,
+    numbers: np.ndarray,
+    spread: np.ndarray,
+    tol: float,
+    resolution: float,
 ) -> Looks:
     """Return the looks in double precision, if the loss of these lanes can be computed in it.
+
+    `resolution` is how far apart, in units of the spread, the runs' dtype sets equal points.
 
     It can where it is traced with parameters in double precision, and has the value that it has in
     that of the runs: not one that draws random numbers, which are others then.
@@ -126,22 +134,23 @@ def looks_at(
     x64 = bool(jax.config.jax_enable_x64)
     params = jax.eval_shape(lambda: strongly_typed(lanes.descent(0).params))
     some = numbers[:SAMPLE]
-    plain = Looks(lanes, spread, tol, Precision(False, x64), coarsest_eps(params), 1.0)
+    eps, precise = coarsest_eps(params), float(np.finfo(np.float64).eps)
+    plain = Looks(lanes, spread, max(tol, resolution), resolution, Precision(False, x64), eps, 1.0)
     if not len(some):
         return plain
     first, last = plain.called(_losses_program, some, (ends.of(some),))
     fell = float(np.median(np.abs(first - last)))
     plain = replace(plain, descent=fell if 0 < fell < np.inf else 1.0)
-    if plain.eps <= np.finfo(np.float64).eps:
+    if eps <= precise:
         return plain
-    wide = replace(plain, precision=Precision(True, x64))
+    wide = replace(plain, precision=Precision(True, x64), grain=resolution * precise / eps)
     try:
         _, end = wide.called(_losses_program, some, (ends.of(some),))
     except (TypeError, ValueError):  # what it is made of, such as the carry of a loop, has one type
         return plain
     if end.dtype != np.float64:
         return plain
-    close = np.abs(end - last) <= plain.eps**0.5 * np.maximum(np.abs(last), np.abs(first - last))
+    close = np.abs(end - last) <= eps**0.5 * np.maximum(np.abs(last), np.abs(first - last))
     return wide if np.mean(close) > 0.5 else plain
 
 

@@ -12,7 +12,7 @@ from gdjax.basins.ends import Ends, Symmetry, ends_in_line, ends_of, spread_of, 
 from gdjax.basins.gathering import Gathered, by_loss, cells_of, distances
 from gdjax.basins.looks import SAMPLE, Looks, looks_at
 from gdjax.basins.members import Members, gaps, members_of, verdicts
-from gdjax.basins.sides import falls_to
+from gdjax.basins.sides import falls_to, led_on
 from gdjax.descent import Status
 from gdjax.sweeps import Runs
 
@@ -27,7 +27,9 @@ def map_basins(runs: Runs, tol: float = 1e-3, symmetry: Symmetry | None = None) 
     Newton's method leads far away, raises the loss, or finds no critical point. Points within
     `tol` of each other are merged, as are degenerate ones that a path joins along which the loss
     does not rise: a valley or a plateau is one attractor. Beyond 256 parameters that is done
-    without the Hessian, by products with it. A run out of budget that goes round a cycle is of
+    without the Hessian, by products with it. A run that stopped beside a saddle ends there if it is
+    on its stable manifold up to rounding; one that came by it is followed to where it falls. A run
+    out of budget that goes round a cycle is of
     that, in whichever phase; one whose optimizer has momentum goes on without.
 
     Args:
@@ -65,12 +67,15 @@ def map_basins(runs: Runs, tol: float = 1e-3, symmetry: Symmetry | None = None) 
     ends = ends_of(runs, symmetry)
     converged = np.flatnonzero(runs.status.ravel() == Status.CONVERGED)
     spread, resolution = spread_of(runs, ends, converged, symmetry)
-    looks = looks_at(runs.lanes, ends, converged, spread, max(tol, resolution))
+    looks = looks_at(runs.lanes, ends, converged, spread, tol, resolution)
     if symmetry is not None:
         _check_symmetry(looks, runs, ends, converged)
     cells = _cells(runs, ends, converged, looks)
-    members = members_of(looks, cells.lanes, looks.critical(cells.lanes, ends.of(cells.lanes)))
-    own, unclear, separation = _labels(ends, converged, cells, members, looks)
+    found = looks.critical(cells.lanes, ends.of(cells.lanes))
+    cells, found, went_on = led_on(looks, ends, converged, cells, found, symmetry)
+    members = members_of(looks, cells.lanes, found)
+    away = distances(ends, converged, spread, members.scaled, cells.of)
+    own, unclear, separation = _labels(np.where(went_on, 0, away), cells, members, looks)
     labels = np.full(runs.lanes.count, -1, np.int32)
     ambiguous = np.zeros(runs.lanes.count, bool)
     labels[converged], ambiguous[converged] = own, unclear
@@ -103,11 +108,13 @@ def _cells(runs: Runs, ends: Ends, lanes: np.ndarray, looks: Looks) -> Gathered:
 
 
 def _labels(
-    ends: Ends, lanes: np.ndarray, cells: Gathered, members: Members, looks: Looks
+    away: np.ndarray, cells: Gathered, members: Members, looks: Looks
 ) -> tuple[np.ndarray, np.ndarray, float]:
-    """Return the labels of lanes [n], which of them are ambiguous, and the separation."""
+    """Return the labels of runs [n], which of them are ambiguous, and the separation.
+
+    `away` is how far each ended from the critical point of its cell.
+    """
     gap, smallest = gaps(members, looks.tol)
-    away = distances(ends, lanes, looks.spread, members.scaled, cells.of)
     label, lost = members.label[cells.of], cells.of < 0
     unclear = (away > AMBIGUOUS * gap[cells.of]) | members.chained[cells.of]
     unclear = lost | (label >= 0) & unclear

@@ -1,27 +1,33 @@
-"""Where runs fall to that are pushed off a saddle, to either side."""
+"""Where runs fall to from a saddle: those pushed off it, and those that stopped on their way past.
 
-from collections.abc import Callable
-from dataclasses import replace
-from functools import lru_cache
-from typing import Any
+A run stops beside a saddle where its gradient is small enough. It ends there only if it is on the
+saddle's stable manifold, as from a line of symmetry: if it is off it by more than rounding, it
+would leave along the axes of negative curvature, and is followed there.
+"""
+
+from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-from jax import lax
 
-from gdjax.basins.critical import Precision, abreast, scaled_surface
-from gdjax.basins.ends import Ends, Symmetry, canonical_params, tree_of
+from gdjax.basins.critical import CriticalPoint, is_bottom
+from gdjax.basins.ends import Ends, Symmetry, parts
+from gdjax.basins.falling import axes_program, fallen
+from gdjax.basins.gathering import Gathered
 from gdjax.basins.looks import Looks
 from gdjax.basins.members import Members, labels_of
-from gdjax.curvature.extremes import both_ends, steps_for
-from gdjax.descent import Status
-from gdjax.descent.description import canonical
-from gdjax.descent.running import execute
-from gdjax.sweeps.lanes import Lane
-from gdjax.trees import PyTree
+from gdjax.diagnosis.point import NONE
 
-PUSHES = (1.0, 10.0, 100.0)  # tolerances off the saddle: the first that leads to a minimum counts
+ROUNDED = 8.0  # units in the last place: off the stable manifold by less is by rounding
+WAYS = 64  # to either side of 0: how finely directions off a saddle are told apart
+
+
+class Onward(NamedTuple):
+    """Ends in cells, after those that stopped on their way past a saddle went on."""
+
+    cells: Gathered
+    found: CriticalPoint  # of each cell
+    went_on: np.ndarray  # bool [n] which of the runs did
 
 
 def falls_to(looks: Looks, members: Members, ends: Ends, symmetry: Symmetry | None) -> np.ndarray:
@@ -34,53 +40,74 @@ def falls_to(looks: Looks, members: Members, ends: Ends, symmetry: Symmetry | No
     saddles = members.chosen[members.bottoms :]
     if not len(saddles):
         return found
-    lanes = members.lanes[saddles]
-    points = jax.tree.map(lambda x: x[saddles], members.found).vector
-    axes = looks.called(_axes_program, lanes, (points,))
-    for push in reversed(PUSHES):
-        for side, sign in enumerate((1.0, -1.0)):
-            rows = points + sign * push * looks.tol * axes * looks.spread
-            starts = jax.tree.map(
-                lambda leaf, like: leaf.astype(like.dtype), tree_of(rows, ends.params), ends.params
-            )
-            params, status = looks.as_run(_runs_program, lanes, (starts,))
-            if symmetry is not None:
-                params = canonical_params(params, symmetry)
-            label = labels_of(looks, members, lanes, looks.critical(lanes, params))
-            reached = (label >= 0) & (status == Status.CONVERGED)
-            found[members.bottoms :, side] = np.where(
-                reached, label, found[members.bottoms :, side]
-            )
+    lanes, vectors = members.lanes[saddles], np.asarray(members.found.vector)[saddles]
+    axes, _ = looks.called(axes_program, lanes, (vectors,))
+    for side, sign in enumerate((1.0, -1.0)):
+        ended = fallen(looks, ends, symmetry, lanes, vectors, sign * axes[:, 0])
+        found[members.bottoms :, side] = labels_of(looks, members, lanes, ended)
     return found
 
 
-@lru_cache(maxsize=32)
-def _axes_program(lane: Lane, precision: Precision) -> Callable[..., jax.Array]:
-    @jax.jit
-    def axes(values: PyTree, numbers: Any, key: Any, points: jax.Array, spread) -> jax.Array:
-        def look(one: tuple) -> jax.Array:
-            values, number, point = one
-            at = scaled_surface(lane, precision, values, number, key, spread)
-            x = point / spread
-            _, product = jax.linearize(jax.grad(at.loss), x)
-            _, low = both_ends(product, x, jax.random.key(0), 1, steps_for(x.size, None))
-            axis = low.vectors[0]
-            return axis * jnp.sign(axis[jnp.argmax(jnp.abs(axis))])
+def led_on(
+    looks: Looks,
+    ends: Ends,
+    lanes: np.ndarray,
+    cells: Gathered,
+    found: CriticalPoint,
+    symmetry: Symmetry | None,
+) -> Onward:
+    """Follow runs that stopped beside a saddle, but off its stable manifold, to where they fall.
 
-        return lax.map(look, (values, numbers, points), batch_size=abreast(spread.size))
+    Args:
+      looks: those at the ends.
+      ends: those of all lanes.
+      lanes: int [n], numbers of the runs.
+      cells: those of their ends.
+      found: the critical point of each cell.
+      symmetry: as in `map_basins`.
+    """
+    went_on = np.zeros(len(lanes), bool)
+    rows, way = _off_manifold(looks, ends, lanes, cells, found)
+    if not len(rows):
+        return Onward(cells, found, went_on)
+    went_on[rows] = True
+    # Runs that leave one saddle in one direction are one run.
+    way = np.rint(WAYS * way / np.max(np.abs(way), axis=1, keepdims=True))
+    kinds, which = np.unique(np.column_stack([cells.of[rows], way]), axis=0, return_inverse=True)
+    beside = kinds[:, 0].astype(int)
+    own, vectors = cells.lanes[beside], np.asarray(found.vector)[beside]
+    ended = fallen(looks, ends, symmetry, own, vectors, kinds[:, 1:])
+    arrived = ended.kind != NONE
+    new = np.where(arrived, len(cells.lanes) + np.arange(len(own)), -1)
+    of = cells.of.copy()
+    of[rows] = new[which.ravel()]
+    # A saddle that all went on from is none that any leads to.
+    used = np.unique(of[of >= 0])
+    name = np.full(len(cells.lanes) + len(own) + 1, -1, np.int32)  # the last is that of -1
+    name[used] = np.arange(len(used))
+    all_lanes = np.concatenate([cells.lanes, own])
+    both = jax.tree.map(lambda a, b: np.concatenate([a, b])[used], found, ended)
+    return Onward(Gathered(name[of], all_lanes[used]), both, went_on)
 
-    return axes
 
-
-@lru_cache(maxsize=32)
-def _runs_program(lane: Lane) -> Callable[..., tuple[PyTree, jax.Array]]:
-    @jax.jit
-    def runs(values: PyTree, numbers: Any, key: Any, starts: PyTree) -> tuple[PyTree, jax.Array]:
-        def run(values: PyTree, number: Any, start: PyTree) -> tuple[PyTree, jax.Array]:
-            d = canonical(lane.descent(values, number, key))
-            result = execute(replace(d, params=start, record=None), None)
-            return result.params, result.status
-
-        return jax.vmap(run)(values, numbers, starts)
-
-    return runs
+def _off_manifold(
+    looks: Looks, ends: Ends, lanes: np.ndarray, cells: Gathered, found: CriticalPoint
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return which of the runs [m] are off a saddle's stable manifold, and which way [m, dim]."""
+    is_saddle = (found.kind != NONE) & ~is_bottom(found.kind)
+    rows = np.flatnonzero((cells.of >= 0) & is_saddle[cells.of])
+    if not len(rows):
+        return rows, np.zeros((0, ends.dim))
+    beside, cell = np.unique(cells.of[rows], return_inverse=True)
+    vectors = np.asarray(found.vector)[beside]
+    axes, falling = looks.called(axes_program, cells.lanes[beside], (vectors,))
+    axes = np.where(falling[..., None], axes, 0)
+    scaled, off, way = vectors / looks.spread, np.empty(len(rows), bool), []
+    for part in parts(len(rows), axes[0].size):
+        near, end = axes[cell[part]], ends.rows(lanes[rows[part]]) / looks.spread
+        away = np.einsum("nkd,nd->nk", near, end - scaled[cell[part]])
+        rounding = ROUNDED * looks.eps * np.einsum("nkd,nd->nk", np.abs(near), np.abs(end))
+        is_off = np.abs(away) > np.maximum(rounding, looks.grain)
+        off[part] = is_off.any(axis=1)
+        way.append(np.einsum("nk,nkd->nd", np.where(is_off, away, 0), near)[off[part]])
+    return rows[off], np.concatenate(way)

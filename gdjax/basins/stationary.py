@@ -6,8 +6,9 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from gdjax.diagnosis.probes import NOTHING_SEEN, Probes, flat_directions, probed
-from gdjax.diagnosis.surface import Model, Surface, flatness, model, noise, norm
+from gdjax.basins.quadratic import Quadratic, quadratic
+from gdjax.diagnosis.probes import NOTHING_SEEN, Probes, probed
+from gdjax.diagnosis.surface import Surface, flatness, noise, norm
 
 MOST_STEPS = 60  # at a degenerate point each one leaves a fixed share of the way
 ARRIVED = 0.05  # of the first step, what the last one is at most
@@ -23,7 +24,9 @@ class Stationary(NamedTuple):
     loss_error: jax.Array
     grad_norm: jax.Array  # largest absolute entry
     error: jax.Array  # bound on the distance to the critical point, but along degenerate axes
-    curvatures: jax.Array  # [dim] eigenvalues of the Hessian in ascending order
+    # Eigenvalues of the Hessian in ascending order: all [dim], or beyond 256 parameters [3] the two
+    # least and the largest.
+    curvatures: jax.Array
     curvature_error: jax.Array  # bound on the error of each
     axis: jax.Array  # [dim] eigenvector of the least
     arrived: jax.Array  # bool [] whether it is a critical point at all
@@ -59,7 +62,7 @@ def stationary_near(
     """
 
     def polish(carry: _Polish) -> _Polish:
-        new = model(at, carry.trial)
+        new = quadratic(at, carry.trial)
         is_first = carry.steps == 0
         near = norm(carry.trial - start) <= farthest
         better = is_first | (near & (norm(new.gradient) < norm(carry.model.gradient)))
@@ -72,9 +75,9 @@ def stationary_near(
             steps=carry.steps + 1,
             x=x,
             model=m,
-            trial=x + m.step(),
+            trial=x + m.step,
             change=change,
-            reach=jnp.where(is_first, norm(m.step()), carry.reach),
+            reach=jnp.where(is_first, norm(m.step), carry.reach),
             curvature=jnp.where(is_first, jnp.max(jnp.abs(m.curvatures)), carry.curvature),
             done=~better,
         )
@@ -82,7 +85,7 @@ def stationary_near(
     def unfinished(carry: _Polish) -> jax.Array:
         return (carry.steps < MOST_STEPS) & ~carry.done
 
-    shapes = jax.eval_shape(lambda x: model(at, x), start)
+    shapes = jax.eval_shape(lambda x: quadratic(at, x), start)
     unknown = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
     zero = jnp.zeros((), start.dtype)
     first = _Polish(
@@ -92,6 +95,7 @@ def stationary_near(
     # Where all curvatures vanish at once, they do so beside those of other points.
     largest = jnp.maximum(end.curvature, jnp.max(jnp.abs(end.model.curvatures)))
     curvature_error = TAIL * end.change + flatness(at.eps) * jnp.maximum(largest, curvature)
+    curvature_error += end.model.error
     return _with_errors(at, end.x, end.model, curvature_error, end.reach, scale)
 
 
@@ -100,7 +104,7 @@ class _Polish(NamedTuple):
 
     steps: jax.Array
     x: jax.Array  # [dim] the best so far
-    model: Model  # there
+    model: Quadratic  # there
     trial: jax.Array  # [dim] where the next step leads
     change: jax.Array  # of the eigenvalues, over the last step
     reach: jax.Array  # length of the first step
@@ -111,7 +115,7 @@ class _Polish(NamedTuple):
 def _with_errors(
     at: Surface,
     x: jax.Array,
-    m: Model,
+    m: Quadratic,
     curvature_error: jax.Array,
     reach: jax.Array,
     scale: jax.Array,
@@ -119,25 +123,23 @@ def _with_errors(
     rounding = jax.tree.map(lambda leaf: leaf[0], noise(at, x[None]))
     sizes = jnp.abs(m.curvatures)
     uncertain = ~(sizes > curvature_error)
-    remaining = norm(m.step())
-    quiet = jnp.all(m.flat | (jnp.abs(m.slopes) <= NOISY * rounding.gradient))
+    remaining = norm(m.step)
+    quiet = m.steepness <= NOISY * rounding.gradient
     least = jnp.min(jnp.where(uncertain, jnp.inf, sizes))
     seen = lax.cond(
         jnp.any(uncertain) & jnp.all(jnp.isfinite(m.curvatures)),
-        lambda: probed(
-            at, x, m.loss, flat_directions(m._replace(flat=uncertain)), rounding.loss, scale
-        ),
+        lambda: probed(at, x, m.loss, m.directions(uncertain), rounding.loss, scale),
         lambda: Probes(*(jnp.bool_(x) for x in NOTHING_SEEN)),
     )
     return Stationary(
         vector=x,
         loss=m.loss,
-        loss_error=rounding.loss + jnp.abs(jnp.dot(m.slopes, m.axes.T @ m.step())),
+        loss_error=rounding.loss + jnp.abs(jnp.dot(m.gradient, m.step)),
         grad_norm=jnp.max(jnp.abs(m.gradient)),
         error=TAIL * remaining + rounding.gradient / least + at.eps * norm(x),
         curvatures=m.curvatures,
         curvature_error=curvature_error,
-        axis=m.axes[:, 0],
+        axis=m.axes[0],
         arrived=(remaining <= ARRIVED * reach) | quiet,
         falls=seen.falls,
     )

@@ -238,3 +238,20 @@ def test_batches_on_the_host_are_refused():
     d = Descent(tilted_wells, 0.0, optax.sgd(0.1), batches=host, key=jax.random.key(0))
     with pytest.raises(TypeError, match=r"^d: expected batches in the device's memory"):
         edge(d, 0.0, 1.0)
+
+
+@pytest.mark.long
+def test_a_thousand_parameters_need_no_hessian():
+    def loss(x):  # wells in one direction of many, in none of which they are aligned with an axis
+        along = 2 * jnp.mean(x) * jnp.sqrt(x.size)
+        across = x - jnp.mean(x)
+        return (along**2 / 4 - 1) ** 2 + jnp.sum(jnp.linspace(1.0, 9.0, x.size) * across**2)
+
+    one = 0.03 * jnp.ones(1000) + 0.01 * jax.random.normal(jax.random.key(0), (1000,))
+    d = Descent(loss, one, optax.sgd(0.04))
+    found = jax.jit(lambda one, other: edge(d, one, other))(one, -0.9 * one[::-1])
+    assert (status_name(found), int(found.index)) == ("SADDLE", 1)
+    np.testing.assert_allclose(found.params, np.zeros(1000), atol=1e-5)
+    np.testing.assert_allclose(found.barriers, 1.0, rtol=1e-5)
+    assert found.curvatures.shape == (3,)
+    np.testing.assert_allclose(found.curvatures[0], -4.0, atol=float(found.curvature_error))

@@ -92,6 +92,7 @@ def test_scale_of_parameters_and_loss_changes_no_label(scale, height, himmelblau
     assert np.mean(basins.labels == himmelblau.labels) > 0.98  # rounding moves a few on the border
 
 
+@pytest.mark.long
 def test_starts_on_a_line_of_symmetry_are_labelled_with_their_saddle_and_maximum():
     # an odd grid has starts with a coordinate 0, which never leave it
     basins = mapped(landscapes.double_well, gdjax.grid((-2, 2, 9), (-2, 2, 9)), 0.1)
@@ -102,6 +103,16 @@ def test_starts_on_a_line_of_symmetry_are_labelled_with_their_saddle_and_maximum
     assert attractors.index.tolist() == [0] * 4 + [1] * 4 + [2]
     assert attractors.falls_to[4:8].tolist() == [[1, 0], [2, 0], [3, 1], [3, 2]]
     assert basins.labels[4].tolist() == [5] * 4 + [8] + [6] * 4
+
+
+def test_start_that_stops_beside_a_saddle_is_labelled_by_its_side():
+    # the gradient at all but the last two is below the tolerance of float32: they stop at once
+    starts = np.float32([[1e-5, 1], [-1e-5, 1], [0, 1], [1e-5, -1e-5], [-0.5, -0.5], [0, 0.5]])
+    basins = mapped(landscapes.double_well, starts, 0.1)
+    assert basins.labels.tolist() == [3, 1, 4, 2, 0, 4]
+    minima = [[-1, -1], [-1, 1], [1, -1], [1, 1]]
+    np.testing.assert_allclose(basins.attractors.params, [*minima, [0, 1]], atol=1e-12)
+    assert basins.attractors.falls_to[4].tolist() == [3, 1]
 
 
 def test_degenerate_saddle_is_labelled_as_a_saddle():
