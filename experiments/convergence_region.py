@@ -7,7 +7,10 @@ Source: S. Liang and G. Montúfar, Gradient descent with large step sizes: chaos
 convergence region, 2025, arXiv 2509.25351.
 
 A grid meets sets of measure zero: critical points stay where they are at any rate, those for y = 0
-among them that are the axes, and from a line of symmetry the saddle at the origin is reached.
+among them that are the axes, and from a line of symmetry the saddle at the origin is reached. On
+the border itself, where both sides of the condition are equal, a start is led to a cycle that
+rounding keeps or leaves. Whether it is there can be told in whole numbers, as the coordinates are
+fractions: (3, −3) for y = 1 and η = 0.2, say, goes to (−3, 3) and back.
 """
 
 from functools import cache
@@ -20,36 +23,59 @@ import optax
 import gdjax
 from experiments.outcome import Measured, write_figure
 
-PRODUCTS = (-1.0, 0.0, 1.0, 2.0)  # y
-RATES = (0.05, 0.2, 0.45, 0.5, 0.9, 1.1, 1.2)
+PRODUCTS = (-1, 0, 1, 2)  # y
+PERCENT = (5, 20, 25, 45, 50, 90, 100, 110, 120)  # hundredths of the learning rate
+RATES = tuple(percent / 100 for percent in PERCENT)
 SIDE = 401
 STEPS = 3000
 FEW = 2e-5  # share of the starts that may be an exception
 SMALL = 1e-4  # loss that is a minimum's
+EQUAL = 1e-12  # difference of the two sides of the condition that is rounding
 
 
 def loss(w, y):
     return (w["u"] * w["v"] - y) ** 2 / 2
 
 
-def lane(y, learning_rate, start):
+def lane(y, learning_rate, u, v):
     # A chaotic orbit comes near a minimum in so many steps and starts, but not as near as this.
     stop = gdjax.stop.gradient_below(1e-12)
-    optimizer = optax.sgd(learning_rate)
+    start, optimizer = {"u": u, "v": v}, optax.sgd(learning_rate)
     return gdjax.Descent(loss, start, optimizer, args=(y,), stop=stop, max_steps=STEPS)
 
 
 @cache
-def ends(side=SIDE):
-    """Return the runs over y, the learning rate, u and v."""
-    start = gdjax.grid(u=(-6, 6, side), v=(-6, 6, side))
+def ends(cells, side=SIDE):
+    """Return the runs over y, the learning rate, u and v, both 12 / cells apart around 0.
+
+    As many cells as starts a side make them the centres of the cells of [−6, 6]²; with one cell
+    less they reach from edge to edge.
+    """
+    places = 12 * _numbers(side) / cells
     with jax.enable_x64(True):
-        return gdjax.sweep(lane, y=list(PRODUCTS), learning_rate=list(RATES), start=start)
+        products = [float(y) for y in PRODUCTS]
+        return gdjax.sweep(lane, y=products, learning_rate=list(RATES), u=places, v=places)
 
 
-def is_in_region(y, learning_rate, u, v):
+def _numbers(side):
+    return np.arange(side) - side // 2
+
+
+def excess(y, learning_rate, u, v):
+    """Return the learning rate times S + √(...), less 8: below 0 in the region."""
     squares = u**2 + v**2
-    return learning_rate * (squares + np.sqrt(squares**2 - 16 * y * (u * v - y))) < 8
+    return learning_rate * (squares + np.sqrt(squares**2 - 16 * y * (u * v - y))) - 8
+
+
+def is_on_border(y, percent, cells, side):
+    """Return where the excess is exactly 0, for u = 12 a / cells and v = 12 b / cells.
+
+    With the root alone on one side and squared: 4 − η S + η² y (uv − y) = 0, where η S ≤ 8.
+    """
+    a, b = np.meshgrid(*[_numbers(side)] * 2, indexing="ij")
+    squares, product = 144 * (a**2 + b**2), 144 * a * b - y * cells**2
+    equal = 40_000 * cells**2 - 100 * percent * squares + percent**2 * y * product == 0
+    return equal & (800 * cells**2 >= percent * squares)
 
 
 def is_critical(y, u, v):
@@ -57,25 +83,36 @@ def is_critical(y, u, v):
 
 
 def measure(side=SIDE) -> list[Measured]:
-    runs = ends(side)
+    return [
+        *_measured("cell centres", side, side),
+        *_measured("from edge to edge", side - 1, side),
+    ]
+
+
+def _measured(grid, cells, side) -> list[Measured]:
+    runs = ends(cells, side)
     u, v = np.meshgrid(runs.coords["u"], runs.coords["v"], indexing="ij")
-    converged = runs.status == gdjax.Status.CONVERGED
-    measured = []
+    measured, border, equal = [], 0, 0
     for i, j in np.ndindex(len(PRODUCTS), len(RATES)):
         y, rate = PRODUCTS[i], RATES[j]
-        at = f"y = {y:g}, learning rate {rate:g}"
+        at = f"{grid}, y = {y}, learning rate {rate:g}"
+        on_border = is_on_border(y, PERCENT[j], cells, side)
+        border += np.count_nonzero(on_border)
+        equal += np.count_nonzero(np.abs(excess(y, rate, u, v)) < EQUAL)
         bounded = runs.status[i, j] != gdjax.Status.DIVERGED
-        wrong = bounded != (is_in_region(y, rate, u, v) | is_critical(y, u, v))
+        wrong = bounded != ((excess(y, rate, u, v) < 0) | is_critical(y, u, v))
+        wrong &= ~on_border
         measured.append(Measured(f"mismatched pixels, {at}", float(wrong.sum()), 0.0, 0.0))
-        low = runs.loss[i, j] < SMALL
+        converged, low = runs.status[i, j] == gdjax.Status.CONVERGED, runs.loss[i, j] < SMALL
         if rate * abs(y) < 1:
-            # At y = 0 the origin is degenerate: it is neared as a power of the steps.
-            unsettled = bounded & ~(low if y == 0 else converged[i, j])
-            name, share = "stays bounded without converging", np.mean(unsettled)
+            # Near a minimum of a sharpness of nearly 2/η, the gradient takes more steps to vanish.
+            share = np.mean(bounded & ~(converged | low) & ~on_border)
+            name = "stays bounded without converging"
         else:
-            name, share = "reaches a minimum", np.mean(converged[i, j] & low)
+            name, share = "reaches a minimum", np.mean(converged & low)
         measured.append(Measured(f"share that {name}, {at}", float(share), 0.0, FEW))
-    return measured
+    name = f"pixels on a border, of which rounding decides, {grid}"
+    return [*measured, Measured(name, float(equal), float(border), 0.0)]
 
 
 def draw() -> None:
@@ -84,7 +121,7 @@ def draw() -> None:
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 
-    runs = ends()
+    runs = ends(SIDE)
     u, v = runs.coords["u"], runs.coords["v"]
     kinds = {"converges": "#4477AA", "bounded": "#EECC66", "diverges": "#EEEEEE"}
     kind = np.where(runs.status == gdjax.Status.CONVERGED, 0, 1)
@@ -98,8 +135,8 @@ def draw() -> None:
         colours = ListedColormap(list(kinds.values()))
         cells = kind[row, shown[column]].T
         ax.imshow(cells, colours, vmin=0, vmax=2, origin="lower", extent=(-6, 6, -6, 6))
-        region = is_in_region(y, rate, *np.meshgrid(u, v))
-        ax.contour(u, v, region, [0.5], colors="black", linewidths=0.7)
+        outside = excess(y, rate, *np.meshgrid(u, v))
+        ax.contour(u, v, outside, [0.0], colors="black", linewidths=0.7)
         ax.set_title(f"y = {y:g}, η = {rate:g}", fontsize="medium")
     for ax in panels[-1]:
         ax.set_xlabel("u")

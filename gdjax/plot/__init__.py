@@ -11,4 +11,5 @@ from gdjax.plot.phase_diagram import phase_diagram as phase_diagram
 from gdjax.plot.range_test import range_test as range_test
 from gdjax.plot.refinement import refinement as refinement
 from gdjax.plot.surface import surface as surface
+from gdjax.plot.tracks import tracks as tracks
 from gdjax.plot.zoom import zoom as zoom

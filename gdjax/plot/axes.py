@@ -3,10 +3,15 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from gdjax.plot.text import number_text
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
     from matplotlib.cm import ScalarMappable
     from matplotlib.colorbar import Colorbar
+
+FEW_DECADES = 2  # of a logarithmic axis that has more labels than one each
 
 
 def axes_or_new(ax: Any) -> "Axes":
@@ -29,6 +34,20 @@ def axes_or_new(ax: Any) -> "Axes":
     if not isinstance(ax, Axes):
         raise TypeError(f"ax: expected a matplotlib Axes, got {ax!r}")
     return ax
+
+
+def log_ticks(axis: "Axis") -> None:
+    """Label a logarithmic axis at its decades, or, if it has less than two, at 1, 2 and 5 of each.
+
+    Its limits have to be set. What matplotlib writes between two decades overlaps along x.
+    """
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    axis.set_minor_formatter(NullFormatter())
+    low, high = sorted(axis.get_view_interval())
+    if high < low * 10.0**FEW_DECADES:
+        axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        axis.set_major_formatter(FuncFormatter(lambda number, _: number_text(number)))
 
 
 def legend_beside(
@@ -67,9 +86,11 @@ def legend_below(ax: "Axes", handles: Sequence[Any], texts: Sequence[str]) -> No
     )
 
 
-def colour_bar(ax: "Axes", coloured: "ScalarMappable", label: str) -> "Colorbar":
-    """Add a colour bar to the right of the Axes."""
+def colour_bar(
+    ax: "Axes", coloured: "ScalarMappable", label: str, location: str = "right"
+) -> "Colorbar":
+    """Add a colour bar beside the Axes."""
     figure = ax.get_figure()
     if figure is None:
         raise ValueError("ax: expected an Axes in a figure, got one that was removed")
-    return figure.colorbar(coloured, ax=ax, label=label)
+    return figure.colorbar(coloured, ax=ax, label=label, location=location)

@@ -4,12 +4,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gdjax.basins import Basins, fractions
+from gdjax.basins import Basins, LandscapeGraph, fractions
 from gdjax.diagnosis import Verdict
 from gdjax.plot.axes import axes_or_new, legend_beside
 from gdjax.plot.cells import draw_cells
 from gdjax.plot.colouring import label_colours, largest
-from gdjax.plot.minima import mark_minima, parameters
+from gdjax.plot.minima import mark_minima, mark_saddles, parameters
+from gdjax.plot.overlays import checked_steps, draw_borders, shaded
 from gdjax.plot.palette import MUTED, NEUTRAL
 from gdjax.plot.text import number_text, point_text
 
@@ -26,27 +27,41 @@ KINDS = {
 }
 
 
-def basin_map(basins: Basins, ax: "Axes | None" = None) -> "Axes":
+def basin_map(
+    basins: Basins,
+    ax: "Axes | None" = None,
+    *,
+    steps: Any = None,
+    border: bool = False,
+    graph: LandscapeGraph | None = None,
+) -> "Axes":
     """Draw every start in the colour of the minimum it leads to.
 
     The first dimension runs along x. Stars mark the minima where their parameters are the two
-    coordinates of the picture, and lie in it; grey starts lead to no minimum. The legend gives
-    the minimum, its loss, and the share of the starts with its 95% interval, for the 8 largest
-    basins; smaller ones share a few muted colours.
+    coordinates of the picture, and lie in it, and crosses the saddles that starts on their line of
+    symmetry lead to; grey starts lead to no minimum. The legend gives the minimum, its loss, and
+    the share of the starts with its 95% interval, for the 8 largest basins; smaller ones share a
+    few muted colours.
 
     Args:
       basins: from `gdjax.map_basins`, labels [columns, rows], or [starts] of scattered starts
         with two components (`gdjax.uniform`, `gdjax.sobol`).
       ax: the Axes to draw on, in a figure with `layout="compressed"` to make room for the legend;
         those of a new figure if left out.
+      steps: real numbers, shaped as the labels, such as the `steps` of the runs: the more, the
+        darker is the colour, on a logarithmic scale.
+      border: whether to draw the sides where cells of two basins meet.
+      graph: from `gdjax.basins.landscape_graph`, to mark its saddles too.
 
     Returns:
       The Axes.
 
     Raises:
       ModuleNotFoundError: matplotlib is not installed: `pip install 'gdjax[plot]'`.
-      TypeError: `basins` is not from `gdjax.map_basins`, or `ax` is not an Axes.
-      ValueError: the map is not over two coordinates, or a coordinate has equal or complex values.
+      TypeError: `basins` is not from `gdjax.map_basins`, `graph` is not from `landscape_graph`, the
+        steps are no real numbers, or `ax` is not an Axes.
+      ValueError: the map is not over two coordinates, a coordinate has equal or complex values, the
+        steps are not shaped as the labels, or a border is to be drawn between scattered starts.
 
     >>> import gdjax, gdjax.plot, optax
     >>> well = gdjax.landscapes.double_well
@@ -58,13 +73,21 @@ def basin_map(basins: Basins, ax: "Axes | None" = None) -> "Axes":
     25% [17.5, 34.3]
     """
     parts = _coordinates(basins)
+    labels = basins.labels
+    if steps is not None:
+        steps = checked_steps(steps, labels.shape)
+    if border and labels.ndim != 2:
+        raise ValueError("border: expected False for scattered starts, which have no sides")
+    if graph is not None and not isinstance(graph, LandscapeGraph):
+        raise TypeError(f"graph: expected what landscape_graph returns, got {graph!r}")
     ax = axes_or_new(ax)
     from matplotlib.colors import to_rgb
 
-    labels = basins.labels
     sizes = np.bincount(labels[labels >= 0], minlength=len(basins.attractors.loss))
     palette = label_colours(labels, sizes)
     colours = np.array([to_rgb(name) for name in [*palette, NEUTRAL]])[labels]  # -1 is the last
+    if steps is not None:
+        colours = shaded(ax, colours, labels, steps)
     if labels.ndim == 2:
         draw_cells(ax, basins.coords, parts, colours)
     else:
@@ -74,6 +97,9 @@ def basin_map(basins: Basins, ax: "Axes | None" = None) -> "Axes":
     sides = np.ptp(ax.get_xlim()), np.ptp(ax.get_ylim())
     if ax.get_xscale() == ax.get_yscale() == "linear" and max(sides) <= WIDEST * min(sides):
         ax.set_aspect("equal", anchor="E")  # next to the legend, so that layouts see its width
+    if border:
+        draw_borders(ax, basins)
+    mark_saddles(ax, basins, parts, graph)
     mark_minima(ax, basins, parts)
     handles, texts = _entries(basins, parts, sizes, palette)
     legend_beside(ax, handles, texts, title="minimum, loss\nshare [95% interval]")
@@ -126,7 +152,7 @@ def _entries(
 def _minima_texts(basins: Basins, parts: tuple[str, ...], labels: np.ndarray) -> list[str]:
     """Return each of these attractors with its loss as text, and what it is if no minimum."""
     kinds = [KINDS.get(verdict, "") for verdict in basins.attractors.verdict[labels].tolist()]
-    columns = parameters(basins, parts)
+    columns = parameters(basins.attractors.params, parts)
     known = np.abs(basins.attractors.loss) > basins.attractors.loss_error
     losses = map(number_text, np.where(known, basins.attractors.loss, 0.0)[labels])
     if columns.shape[1] > MOST_NUMBERS:

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from gdjax.plot.axes import log_ticks
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.collections import QuadMesh
@@ -94,4 +96,7 @@ def draw_cells(
         scale("log" if cells.is_geometric else "linear")
     mesh = ax.pcolormesh(x.edges, y.edges, placed, rasterized=True, **how)
     ax.set(xlim=x.edges[[0, -1]], ylim=y.edges[[0, -1]], xlabel=dims[0], ylabel=dims[1])
+    for axis, cells in ((ax.xaxis, x), (ax.yaxis, y)):
+        if cells.is_geometric:
+            log_ticks(axis)
     return mesh

@@ -4,7 +4,7 @@ from collections import Counter
 
 import numpy as np
 
-from gdjax.plot.palette import DISTINCT, MUTED
+from gdjax.plot.palette import DISTINCT, MUTED, NEUTRAL
 
 
 def largest(sizes: np.ndarray) -> np.ndarray:
@@ -15,6 +15,13 @@ def largest(sizes: np.ndarray) -> np.ndarray:
     """
     by_size = np.argsort(-sizes, kind="stable")[: len(DISTINCT)]
     return np.sort(by_size[sizes[by_size] > 0])
+
+
+def fixed_colour(label: int) -> str:
+    """Return the colour of a label that is the same in all pictures, whatever else is in them."""
+    if label < 0:
+        return NEUTRAL
+    return DISTINCT[label] if label < len(DISTINCT) else MUTED[label % len(MUTED)]
 
 
 def label_colours(labels: np.ndarray, sizes: np.ndarray) -> list[str]:

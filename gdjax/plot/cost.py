@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from gdjax.descent.cost import Cost
+from gdjax.plot.axes import log_ticks
 from gdjax.plot.loss_curves import loss_curves
 from gdjax.record import Series
 
@@ -69,6 +70,7 @@ def cost(
     ax.relim()
     ax.autoscale_view()
     ax.set(xscale="log", xlabel=LABELS[against])
+    log_ticks(ax.xaxis)
     return ax
 
 

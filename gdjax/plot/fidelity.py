@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gdjax.basins import Fidelity
-from gdjax.plot.axes import axes_or_new, legend_beside
+from gdjax.plot.axes import axes_or_new, legend_beside, log_ticks
 from gdjax.plot.palette import DISTINCT
 
 if TYPE_CHECKING:
@@ -57,6 +57,8 @@ def fidelity(found: Fidelity | Mapping[str, Fidelity], ax: "Axes | None" = None)
     rates = np.concatenate([one.coords[str(one.rate)] for one in named.values()])
     label = ", ".join(dict.fromkeys(str(one.rate) for one in named.values()))
     ax.set(xscale="log" if (rates > 0).all() else "linear", xlabel=label, ylim=(0, 1.02))
+    if ax.get_xscale() == "log":
+        log_ticks(ax.xaxis)
     ax.set_ylabel("share that ends where the flow ends")
     if any(named):
         legend_beside(ax, *ax.get_legend_handles_labels())

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gdjax.advice import RangeTest
-from gdjax.plot.axes import axes_or_new, legend_beside
+from gdjax.plot.axes import axes_or_new, legend_beside, log_ticks
 from gdjax.plot.palette import DISTINCT, NEUTRAL
 from gdjax.plot.text import number_text
 
@@ -58,6 +58,7 @@ def range_test(test: RangeTest, ax: "Axes | None" = None) -> "Axes":
             label = f"{text}, {number_text(value)}"
             ax.axvline(float(value), color=colour, linestyle="--", label=label)
     ax.set(xscale="log", xlabel="learning rate", ylabel="loss", xlim=rates[[0, -1]])
+    log_ticks(ax.xaxis)
     _scale_losses(ax, smoothed[rates <= test.largest] if test.largest > 0 else smoothed[:1])
     legend_beside(ax, *ax.get_legend_handles_labels())
     return ax

@@ -11,7 +11,7 @@ from gdjax.basins.refinement.refine import checked_label
 from gdjax.basins.refinement.starts import Starts
 from gdjax.descent import Descent
 from gdjax.plot.axes import axes_or_new, legend_beside
-from gdjax.plot.palette import DISTINCT, MUTED, NEUTRAL
+from gdjax.plot.colouring import fixed_colour
 from gdjax.sweeps import Runs
 from gdjax.sweeps.axes.box import Box, checked_box
 
@@ -83,7 +83,7 @@ class Zoom:
         starts = Starts(self._problem, Box(self._names, bounds), self._n)
         runs = starts.runs(np.arange(self._n**2))
         self.labels = self._label(runs).reshape(self._n, self._n)
-        colours = np.array([to_rgb(_colour(label)) for label in self.labels.ravel().tolist()])
+        colours = np.array([to_rgb(fixed_colour(label)) for label in self.labels.ravel().tolist()])
         self._image.set_data(colours.reshape(self._n, self._n, 3).swapaxes(0, 1))
         self._image.set_extent((*bounds[0], *bounds[1]))
         self.ax.set(xlim=bounds[0], ylim=bounds[1])
@@ -100,7 +100,7 @@ class Zoom:
             f"{'none' if names[i] < 0 else names[i]}: {100 * counts[i] / self.labels.size:.3g}%"
             for i in most
         ]
-        patches = [Patch(color=_colour(int(names[i]))) for i in most]
+        patches = [Patch(color=fixed_colour(int(names[i]))) for i in most]
         legend_beside(self.ax, patches, texts, title="label: share")
         (left, right), (low, high) = self._bounds[0][0], self._bounds[-1][0]
         self.ax.set_title(f"× {(right - left) / (high - low):.3g}", fontsize="small")
@@ -157,10 +157,3 @@ def zoom(
 
         ax = pyplot.figure(layout="compressed").subplots()
     return Zoom(problem, checked, n, by_function, axes_or_new(ax))
-
-
-def _colour(label: int) -> str:
-    """Return the colour of a label, the same in all pictures."""
-    if label < 0:
-        return NEUTRAL
-    return DISTINCT[label] if label < len(DISTINCT) else MUTED[label % len(MUTED)]
