@@ -76,8 +76,9 @@ def block_layout(
     packing: Packings,
     shape: tuple[int, ...],
     device: Device,
+    workers: int,
 ) -> Layout:
-    """Return how the blocks of a sweep are computed on a device.
+    """Return how the blocks of a sweep are computed on a device, by so many workers in all.
 
     Raises:
       TypeError, ValueError: `tile` or `block_size` is not a whole number of at least 1.
@@ -90,7 +91,12 @@ def block_layout(
     width, axis, turns, unrolled, abreast = lanes, -1, 8, 1, False
     if device.platform == "cpu":
         width, axis, turns, unrolled, abreast = _on_cpu(traced, packing, prod(shape))
-    if tile != "auto":
+    if tile == "auto":
+        # Others would have other roundings with another number of workers.
+        share = -(-prod(shape) // workers) if traced.entrywise else prod(shape)
+        whole = traced.entrywise or abreast or device.platform != "cpu"
+        width = _halved(width, max(share, VECTOR if whole else 1))
+    else:
         # XLA compiles what is left of a vector to other code, with other roundings.
         width = -(-tile // VECTOR) * VECTOR if traced.entrywise else tile
     return Layout(width, -(-lanes // width), slowest(shape), axis, turns, unrolled, abreast)
@@ -126,6 +132,13 @@ def lanes_of_a_block(layout: Layout, traced: TracedLane, lanes: int, workers: in
         if worth <= each <= layout.tiles and each * blocks <= EVEN * tiles:
             return each * layout.tile
     return min(-(-tiles // workers), layout.tiles) * layout.tile
+
+
+def _halved(width: int, lanes: int) -> int:
+    """Return the width of a tile halved as long as it has room for so many lanes."""
+    while width >= 2 * lanes:
+        width //= 2
+    return width
 
 
 def _on_cpu(traced: TracedLane, packing: Packings, lanes: int) -> tuple[int, int, int, int, bool]:

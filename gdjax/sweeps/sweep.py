@@ -130,9 +130,10 @@ def sweep(
     traced, packing = _traced(program, lanes)
     if traced.sized:
         check_sizes(lanes)
-    layout = block_layout(tile, block_size, traced, packing, lanes.shape, on[0])
     at_once = workers_of(workers, on)
-    spread = lanes.count <= layout.tile * at_once * len(on)
+    in_all = at_once * len(on)
+    layout = block_layout(tile, block_size, traced, packing, lanes.shape, on[0], in_all)
+    spread = lanes.count <= layout.tile * in_all
     spread = spread and not program.is_compiled(layout, on[0], (sources, own_key))
     if spread:
         traced, packing = program.traced(lanes.sources, lanes.key, careful=True)
@@ -141,7 +142,7 @@ def sweep(
     else:
         files = None if store is None else Store(store)
         collector = Arrays(lanes.shape, traced, packing.kept, files)
-    each = lanes_of_a_block(layout, traced, lanes.count, at_once * len(on))
+    each = lanes_of_a_block(layout, traced, lanes.count, in_all)
     cut = blocks(lanes.shape, layout.tile, each)
     options = compiler_options(traced, layout, on[0])
     request = Sweep(

@@ -380,6 +380,16 @@ def test_pad_that_is_no_function_is_refused():
         gdjax.record.fold(lambda s: s.loss, lambda m, s: m, pad=3)
 
 
+@pytest.mark.parametrize(("size", "most"), [(1, 16), (2000, 4)])
+def test_three_lanes_are_not_computed_as_a_tile_of_many(size, most):
+    lane = lambda start: Descent(  # noqa: E731
+        lambda w: jnp.sum(w**2), start * jnp.ones(size), optax.sgd(0.1), stop=None, max_steps=100
+    )
+    work = gdjax.sweep(lane, start=[1.0, 2.0, 3.0]).work
+    assert work.useful == 300
+    assert work.executed <= 102 * most
+
+
 def test_a_sweep_compiles_a_few_programs():
     compiled = []
     jax.monitoring.register_event_duration_secs_listener(
