@@ -387,7 +387,7 @@ def test_three_lanes_are_not_computed_as_a_tile_of_many(size, most):
     )
     work = gdjax.sweep(lane, start=[1.0, 2.0, 3.0]).work
     assert work.useful == 300
-    assert work.executed <= 102 * most
+    assert work.executed <= 104 * most  # whole looks
 
 
 def test_a_sweep_compiles_a_few_programs():
