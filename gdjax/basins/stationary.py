@@ -125,7 +125,13 @@ def _with_errors(
     seen = lax.cond(
         jnp.any(uncertain) & jnp.all(jnp.isfinite(m.curvatures)),
         lambda: probed(
-            at, x, m.loss, flat_directions(m._replace(flat=uncertain)), rounding.loss, scale
+            at,
+            x,
+            m.loss,
+            flat_directions(at, x, m._replace(flat=uncertain), scale),
+            rounding.loss,
+            scale,
+            curvature_error,
         ),
         lambda: Probes(*(jnp.bool_(x) for x in NOTHING_SEEN)),
     )
