@@ -29,11 +29,13 @@ class Quadratic(NamedTuple):
     axes: jax.Array  # [k, dim]
     error: jax.Array  # bound on that of the curvatures
 
-    def directions(self, chosen: jax.Array) -> jax.Array:
+    def directions(
+        self, at: Surface, x: jax.Array, chosen: jax.Array, scale: jax.Array
+    ) -> jax.Array:
         """Return directions [n, dim] within the span of chosen axes; 0 where there are fewer."""
         slopes = times(self.axes, self.gradient)
         m = Model(self.loss, self.gradient, slopes, self.curvatures, self.axes.T, chosen)
-        return flat_directions(m)
+        return flat_directions(at, x, m, scale)
 
 
 def quadratic(at: Surface, x: jax.Array) -> Quadratic:

@@ -128,7 +128,15 @@ def _with_errors(
     least = jnp.min(jnp.where(uncertain, jnp.inf, sizes))
     seen = lax.cond(
         jnp.any(uncertain) & jnp.all(jnp.isfinite(m.curvatures)),
-        lambda: probed(at, x, m.loss, m.directions(uncertain), rounding.loss, scale),
+        lambda: probed(
+            at,
+            x,
+            m.loss,
+            m.directions(at, x, uncertain, scale),
+            rounding.loss,
+            scale,
+            curvature_error,
+        ),
         lambda: Probes(*(jnp.bool_(x) for x in NOTHING_SEEN)),
     )
     return Stationary(

@@ -40,6 +40,7 @@ class End(NamedTuple):
     values: jax.Array  # [k]
     errors: jax.Array  # [k]
     vectors: jax.Array  # [k, dim]
+    ritz: jax.Array  # [any] from one Krylov space: as many, or fewer, are above any bound
 
 
 def extremes(
@@ -160,8 +161,8 @@ def _dense(matrix: jax.Array, k: int) -> tuple[End, End]:
     asymmetry = jnp.max(jnp.sum(jnp.abs(matrix - matrix.T), 0)) / 2
     rounding = asymmetry + _ulps(jnp.maximum(-values[0], values[-1]))
     errors = jnp.full(k, rounding)
-    high = End(values[::-1][:k], errors, vectors.T[::-1][:k])
-    return high, End(-values[:k], errors, vectors.T[:k])
+    high = End(values[::-1][:k], errors, vectors.T[::-1][:k], values[::-1])
+    return high, End(-values[:k], errors, vectors.T[:k], -values)
 
 
 def _krylov(
@@ -176,13 +177,15 @@ def _krylov(
         below = bound.excess(-ritz[0], -krylov.diagonal, krylov.beside, like.size)
         for row, column in ((number, inside[:, -1]), (k + number, inside[:, 0])):
             locked = locked.at[row].set(normalised(times(column, krylov.basis))[0])
-        return locked, (ritz[-1] + above, below - ritz[0], krylov.rounding, krylov.norm)
+        return locked, (ritz[-1] + above, below - ritz[0], krylov.rounding, krylov.norm, ritz)
 
     nothing = jnp.zeros((2 * k, like.size), like.dtype)
-    locked, (top, bottom, rounding, norm) = lax.scan(find, nothing, jnp.arange(k, dtype=jnp.int32))
+    locked, (top, bottom, rounding, norm, ritz) = lax.scan(
+        find, nothing, jnp.arange(k, dtype=jnp.int32)
+    )
     images = lax.map(product, locked)
-    high, high_residuals = _rotated(locked[:k], images[:k])
-    low, low_residuals = _rotated(locked[k:], -images[k:])
+    high, high_residuals = _rotated(locked[:k], images[:k], ritz[0, ::-1])
+    low, low_residuals = _rotated(locked[k:], -images[k:], -ritz[0])
     noise = jnp.max(rounding) + _ulps(jnp.max(norm))
     high, low = (
         end._replace(errors=_errors(end.values, limits, other, residuals, noise))
@@ -194,14 +197,14 @@ def _krylov(
     return high, low
 
 
-def _rotated(vectors: jax.Array, images: jax.Array) -> tuple[End, jax.Array]:
+def _rotated(vectors: jax.Array, images: jax.Array, ritz: jax.Array) -> tuple[End, jax.Array]:
     """Return the Ritz values and vectors in the span of the vectors, and the residuals' norms."""
     gram = times(vectors, images.T)
     values, inside = eigh((gram + gram.T) / 2)
     values, inside = values[::-1], inside[:, ::-1].T
     vectors, images = times(inside, vectors), times(inside, images)
     residuals = jnp.linalg.norm(images - values[:, None] * vectors, axis=1)
-    return End(values, jnp.zeros_like(values), vectors), residuals
+    return End(values, jnp.zeros_like(values), vectors, ritz), residuals
 
 
 def _errors(

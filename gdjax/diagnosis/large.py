@@ -20,12 +20,14 @@ from gdjax.diagnosis.point import (
     Point,
     kind_of,
 )
-from gdjax.diagnosis.probes import NOTHING_SEEN, Probes, probed
+from gdjax.diagnosis.probes import NOTHING_SEEN, Probes, probed, turned_down, unit_rows
 from gdjax.diagnosis.surface import Surface, flatness, noise, norm
 
 REDUCED = 0.1  # of the gradient, what a step of Newton's method leaves of it at most
 LINEAR = 0.4  # of a step, what the next one is at a degenerate point: half of it, or more
 MOST_PRODUCTS = 100  # with the Hessian, for such a step
+RANDOM = 4  # directions of the kernel
+TURNS = 8  # of each towards where the loss is least
 
 
 def large_point(
@@ -51,7 +53,7 @@ def large_point(
             at,
             path.x,
             path.loss,
-            vector[None],
+            _flat_directions(at, path.x, vector, scale),
             jnp.maximum(rounding.loss, path.fall),
             scale,
             ends.error,
@@ -70,7 +72,7 @@ def large_point(
         grad_norm=jnp.max(jnp.abs(gradient)),
         curvature_min=ends.least,
         curvature_max=ends.largest,
-        negative=ends.down.astype(jnp.int32),
+        negative=ends.negative,
         flat_dimension=flat.astype(jnp.int32),
         condition=condition,
         remaining=jnp.where(arrived, loss - path.loss, jnp.nan),
@@ -90,6 +92,7 @@ class _Ends(NamedTuple):
     flat: jax.Array  # whether the least is 0, to its error
     up: jax.Array  # whether the largest is above 0
     down: jax.Array  # whether the least is below 0
+    negative: jax.Array  # int32 [] how many are so, or more
     error: jax.Array  # of the least
 
 
@@ -100,7 +103,33 @@ def _ends(at: Surface, x: jax.Array) -> _Ends:
     rounded = flatness(at.eps) * jnp.maximum(jnp.abs(least), jnp.abs(largest))
     below, above = (jnp.maximum(rounded, end.errors[0]) for end in (low, high))
     flat = jnp.abs(least) <= below
-    return _Ends(least, largest, low.vectors[0], flat, largest > above, least < -below, below)
+    return _Ends(
+        least=least,
+        largest=largest,
+        vector=low.vectors[0],
+        flat=flat,
+        up=largest > above,
+        down=least < -below,
+        # Each value of Ritz is above as many eigenvalues: Cauchy's interlacing.
+        negative=jnp.sum(low.ritz > below, dtype=jnp.int32),
+        error=below,
+    )
+
+
+def _flat_directions(at: Surface, x: jax.Array, flattest: jax.Array, scale: jax.Array) -> jax.Array:
+    """Return directions [n, dim]: the flattest, and some of the kernel that lead down."""
+    _, product = jax.linearize(jax.grad(at.loss), x)
+
+    def within(vector: jax.Array) -> jax.Array:
+        return vector + newton_step(product, product(vector))
+
+    def again(_: int, starts: jax.Array) -> jax.Array:
+        return unit_rows(lax.map(within, starts))
+
+    random = jax.random.normal(jax.random.key(1), (RANDOM, x.size), x.dtype)
+    starts = lax.fori_loop(0, 2, again, random)  # once does not suffice beside stiff axes
+    down = turned_down(at, x, starts, scale, within, turns=TURNS)
+    return jnp.concatenate([flattest[None], lax.fori_loop(0, 2, again, down)])
 
 
 class _Path(NamedTuple):

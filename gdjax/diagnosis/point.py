@@ -8,7 +8,7 @@ from jax import lax
 
 from gdjax.curvature.lanczos import times
 from gdjax.diagnosis.probes import NOTHING_SEEN, Probes, flat_directions, probed
-from gdjax.diagnosis.surface import Model, Noise, Surface, is_flat, model, noise, norm
+from gdjax.diagnosis.surface import Model, Noise, Surface, flatness, is_flat, model, noise, norm
 from gdjax.diagnosis.verdict import Verdict
 
 NONE = -1  # no critical point
@@ -67,7 +67,15 @@ def point(
     close = jnp.abs(remaining) <= limit + rounding.loss
     probes = lax.cond(
         flat & arrived,
-        lambda: probed(at, found, m.loss, flat_directions(m), rounding.loss, scale),
+        lambda: probed(
+            at,
+            found,
+            m.loss,
+            flat_directions(at, found, m, scale),
+            rounding.loss,
+            scale,
+            flatness(at.eps) * largest,
+        ),
         lambda: Probes(*(jnp.bool_(x) for x in NOTHING_SEEN)),
     )
     up, down = (jnp.any(~m.flat & (sign * m.curvatures > 0)) for sign in (1, -1))

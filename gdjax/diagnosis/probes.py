@@ -1,6 +1,7 @@
 """What the loss does along flat axes, where its derivatives say nothing."""
 
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +12,8 @@ from gdjax.diagnosis.surface import Model, Surface, norm
 
 MOST_AXES = 16  # the flattest
 RANDOM = 8  # directions among the flat axes
+TURNS = 32  # of each towards where the loss is least
+REACHES = (-8, -4, -2, -1)  # powers of two, in the same units as below: how far off that is
 NEAREST, FARTHEST = -29, 10  # powers of two, in units of the distances known
 ABREAST = 8  # of them at once: a divisor, lest what is left be compiled once more
 CLEAR = 128  # times the noise, so that a change at half the distance shows as well
@@ -37,7 +40,7 @@ def probed(
     directions: jax.Array,
     noise: jax.Array,
     scale: jax.Array,
-    curvature: Any = 0.0,
+    curvature: jax.Array,
 ) -> Probes:
     """Return how the loss changes away from a critical point along flat directions [n, dim].
 
@@ -67,15 +70,57 @@ def probed(
     )
 
 
-def flat_directions(m: Model) -> jax.Array:
-    """Return directions [n, dim] within the span of the flat axes; 0 where there are fewer."""
+def flat_directions(at: Surface, x: jax.Array, m: Model, scale: jax.Array) -> jax.Array:
+    """Return directions [n, dim] within the span of the flat axes; 0 where there are fewer.
+
+    They are axes, random ones, and those that lead down from there.
+    """
     dim = m.flat.size
     flattest = jnp.argsort(jnp.abs(m.curvatures))[: min(dim, MOST_AXES)]
     axes = jnp.where(m.flat[flattest, None], m.axes.T[flattest], 0)
     random = jax.random.normal(jax.random.key(0), (RANDOM, dim), m.axes.dtype)
-    mixed = times(jnp.where(m.flat[None], random, 0), m.axes.T)
-    length = norm(mixed, axis=1)[:, None]
-    return jnp.concatenate([axes, mixed / jnp.where(length > 0, length, 1)])
+    mixed = unit_rows(times(jnp.where(m.flat[None], random, 0), m.axes.T))
+
+    def within(gradient: jax.Array) -> jax.Array:
+        return times(m.axes, jnp.where(m.flat, times(gradient, m.axes), 0))
+
+    return jnp.concatenate([axes, mixed, turned_down(at, x, mixed, scale, within)])
+
+
+def turned_down(
+    at: Surface,
+    x: jax.Array,
+    directions: jax.Array,
+    scale: jax.Array,
+    within: Callable[[jax.Array], jax.Array],
+    turns: int = TURNS,
+) -> jax.Array:
+    """Return directions [n, dim] turned towards where the loss is least, on spheres around x.
+
+    Few of the axes and of the random directions in a large kernel are near one along which the loss
+    falls, if it rises along others. The gradients are taken `within` it.
+    """
+    reaches = jnp.resize(jnp.array(REACHES, x.dtype), (len(directions),))
+
+    def turn(number: jax.Array, carry: tuple) -> tuple:
+        direction, reach = carry
+        gradient = within(jax.grad(at.loss)(x + reach * direction))
+        across = gradient - jnp.sum(gradient * direction) * direction
+        length = norm(across)
+        step = jnp.where(length > 0, across / jnp.where(length > 0, length, 1), 0)
+        moved = direction - step / (1 + number)
+        return unit_rows(jnp.where(jnp.all(jnp.isfinite(moved)), moved, direction)[None])[0], reach
+
+    def turned(given: tuple) -> jax.Array:
+        return lax.fori_loop(0, turns, turn, given)[0]
+
+    return lax.map(turned, (directions, scale * 2.0**reaches))
+
+
+def unit_rows(rows: jax.Array) -> jax.Array:
+    """Return the rows in unit length; those of zeros as they are."""
+    length = norm(rows, axis=1)[:, None]
+    return rows / jnp.where(length > 0, length, 1)
 
 
 class Downhill(NamedTuple):

@@ -44,6 +44,21 @@ def test_a_single_parameter_can_be_at_a_degenerate_minimum(power):
     assert found.flat_dimension == 1
 
 
+@pytest.mark.long
+@pytest.mark.parametrize("rest", [0.0, 1.0], ids=["flat", "rising"])
+def test_falling_direction_hidden_in_a_kernel_is_no_valley(rest):
+    axes = np.linalg.qr(np.random.default_rng(0).normal(size=(20, 20)))[0].astype(np.float32)
+
+    def loss(w, axes):
+        along = axes.T @ w
+        fourth = rest * jnp.sum(along[1:10] ** 4) - along[0] ** 4
+        return along[10:] @ along[10:] / 2 + fourth
+
+    found = diagnosed(Descent(loss, jnp.zeros(20), optax.sgd(0.1), (axes,)))
+    assert found.verdict == Verdict.SADDLE
+    assert found.flat_dimension == 10
+
+
 def net(w, decay):
     """Return the loss of a network that learns AND, with decay of its weights."""
     data = jnp.array([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]])

@@ -79,6 +79,37 @@ def found(case, dim):
     return diagnosed(dim)(weights, *numbers, jnp.int32(case.steps))
 
 
+def mixed(w, curvatures, axes, fourth):
+    along = axes.T @ w
+    return along @ (curvatures * along) / 2 + fourth * along[0] ** 4
+
+
+@pytest.fixture(scope="module")
+def at_rest():
+    """The diagnosis of a run that rests at 0 among 260 parameters, as axes bend there."""
+    axes = np.linalg.qr(np.random.default_rng(0).normal(size=(260, 260)))[0].astype(np.float32)
+    optimizer = optax.sgd(0.1)
+
+    def of(curvatures, fourth):
+        args = curvatures.astype(np.float32), axes, np.float32(fourth)
+        d = Descent(mixed, jnp.zeros(260), optimizer, args)
+        return gdjax.diagnose(d, gdjax.run(d))
+
+    return of
+
+
+def test_falling_direction_hidden_in_a_kernel_is_no_valley(at_rest):
+    flat = np.where(np.arange(260) < 10, 0.0, 1.0)
+    assert at_rest(flat, -1.0).verdict == Verdict.SADDLE
+    assert at_rest(flat, 1.0).verdict == Verdict.VALLEY
+
+
+def test_index_counts_curvatures_below_0(at_rest):
+    found = at_rest(np.r_[-3.0, -2.0, -1.0, np.linspace(1, 10, 257)], 0.0)
+    assert found.verdict == Verdict.SADDLE
+    assert found.index == 3
+
+
 @pytest.mark.long
 @pytest.mark.parametrize("name", CASES)
 def test_it_gets_its_verdict(name):
