@@ -84,10 +84,8 @@ def led_on(
     beside = kinds[:, 0].astype(int)
     own, vectors = cells.lanes[beside], np.asarray(found.vector)[beside]
     ended = fallen(looks, ends, symmetry, own, vectors, kinds[:, 1:])
-    arrived = ended.kind != NONE
-    new = np.where(arrived, len(cells.lanes) + np.arange(len(own)), -1)
     of = cells.of.copy()
-    of[rows] = new[which.ravel()]
+    of[rows] = len(cells.lanes) + which.ravel()
     # A saddle that all went on from is none that any leads to.
     used = np.unique(of[of >= 0])
     name = np.full(len(cells.lanes) + len(own) + 1, -1, np.int32)  # the last is that of -1

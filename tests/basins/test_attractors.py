@@ -72,6 +72,12 @@ def test_tracks_say_where_an_attractor_lives_and_loses_its_stability(logistic):
     np.testing.assert_allclose(found.first[1:], found.last[1:])
 
 
+@pytest.mark.parametrize(("nesterov", "limit"), [(False, 3.0), (True, 1.5)])
+def test_momentum_moves_the_limit_of_a_track(nesterov, limit, logistic):
+    found = gdjax.basins.tracks(logistic, "learning_rate", momentum=0.5, nesterov=nesterov)
+    assert found.limit[0] == pytest.approx(np.full(5, limit))
+
+
 @pytest.mark.long
 def test_an_attractor_that_moves_with_an_axis_is_one_track():
     def lane(start, centre):
