@@ -25,9 +25,9 @@ class Attractors(NamedTuple):
     curvature_max: np.ndarray
     size: np.ndarray  # int [attractors] how many starts lead there
     verdict: np.ndarray  # int8 [attractors] MINIMUM, VALLEY, SADDLE, MAXIMUM or OSCILLATING
-    # Negative curvatures, int32 [attractors]; beyond 256 parameters at most 1 is seen.
+    # Negative curvatures, int32 [attractors]; beyond 256 parameters at most 16 are seen.
     index: np.ndarray  # pyright: ignore[reportIncompatibleMethodOverride]
-    flat_dimension: np.ndarray  # int32 [attractors] of a valley; beyond 256 parameters at most 1
+    flat_dimension: np.ndarray  # int32 [attractors] of a valley; at most 16 are seen
     period: np.ndarray  # int32 [attractors] of a cycle, from 2 to 32; 0 for a point
     falls_to: np.ndarray  # int32 [attractors, 2] labels that a saddle's sides fall to, or -1
     orbits: PyTree  # leaves [cycles, longest period, ...]: their points, NaN beyond their periods

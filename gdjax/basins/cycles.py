@@ -1,6 +1,7 @@
 """Cycles: runs out of budget that go round a periodic orbit, in whichever phase."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -16,11 +17,12 @@ from gdjax.basins.ends import Ends, Symmetry, canonical_params, ends_in_line, tr
 from gdjax.basins.gathering import by_dynamics, cells_of, newborn
 from gdjax.basins.looks import Looks
 from gdjax.basins.merging import connected
-from gdjax.descent import Status
+from gdjax.descent import Descent, State, Status
 from gdjax.descent.description import canonical
+from gdjax.descent.running import execute
 from gdjax.descent.stepping import updated
 from gdjax.diagnosis.ahead import go_on
-from gdjax.diagnosis.end import plain
+from gdjax.diagnosis.end import End, plain, remembers, state_at
 from gdjax.diagnosis.orbit import LONGEST_PERIOD
 from gdjax.diagnosis.verdict import Verdict
 from gdjax.sweeps import Runs
@@ -146,9 +148,10 @@ def _orbits_program(lane: Lane) -> Callable[..., tuple[jax.Array, PyTree, jax.Ar
     @jax.jit
     def orbits(values: PyTree, numbers: Any, key: Any, params: PyTree, steps: Any) -> tuple:
         def look(values: PyTree, number: Any, params: PyTree, steps: Any) -> tuple:
-            d = plain(canonical(lane.descent(values, number, key)))
-            no_tolerance = jnp.zeros((), real_dtype(params))
-            ahead = go_on(d, newborn(d, params, steps), no_tolerance, jnp.ones((), bool))
+            d = canonical(lane.descent(values, number, key))
+            first = _last_state(d, params, steps)
+            d, no_tolerance = plain(d), jnp.zeros((), real_dtype(params))
+            ahead = go_on(d, first, no_tolerance, jnp.ones((), bool))
             state = lax.fori_loop(0, SETTLING, lambda _, s: updated(d, s), ahead.state)
             _, (points, losses) = lax.scan(
                 lambda s, _: (updated(d, s), (s.params, s.loss)), state, length=LONGEST_PERIOD
@@ -158,3 +161,15 @@ def _orbits_program(lane: Lane) -> Callable[..., tuple[jax.Array, PyTree, jax.Ar
         return jax.vmap(look)(values, numbers, params, steps)
 
     return orbits
+
+
+def _last_state(d: Descent, params: PyTree, steps: jax.Array) -> State:
+    """Return the state of a plain descent at the end of a run, with what its optimizer remembers.
+
+    That is not kept of runs: where it is more than counts, the run is repeated.
+    """
+    if not remembers(jax.eval_shape(d.optimizer.init, params)):
+        return newborn(plain(d), params, steps)
+    end = execute(replace(d, record=None), None)
+    memory = end.state.opt_state
+    return state_at(plain(d), End(end.params, memory, end.steps, end.status, end.loss))

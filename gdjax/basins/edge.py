@@ -7,8 +7,9 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from gdjax.basins.bracket import Tracked, are_same, same
 from gdjax.basins.stationary import Stationary
-from gdjax.basins.tracking import Tracked, are_same, same, tracked
+from gdjax.basins.tracking import tracked
 from gdjax.batches import HostBatches
 from gdjax.descent import Descent
 from gdjax.descent.description import canonical, whole_arguments

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from gdjax.sweeps import Runs
-from gdjax.sweeps.lanes import Lane
+from gdjax.sweeps.lanes import Lane, place_of
 from gdjax.trees import PyTree, coarsest_eps, real_columns, size, strongly_typed
 
 NUMBERS = 2**21  # of rows that are looked at together
@@ -116,7 +116,7 @@ def starts_in_line(runs: Runs, symmetry: Symmetry | None = None) -> PyTree:
 @lru_cache(maxsize=32)
 def _starts_program(lane: Lane, shape: tuple[int, ...], each: int) -> Callable[..., PyTree]:
     def start(sources: PyTree, key: jax.Array | None, number: jax.Array) -> PyTree:
-        place = jnp.unravel_index(number, shape)
+        place = place_of(number, shape)
         return strongly_typed(lane.descent(lane.values(sources, place), number, key).params)
 
     @jax.jit

@@ -9,8 +9,9 @@ import numpy as np
 from jax import lax
 
 from gdjax import checks
+from gdjax.basins.bracket import same
+from gdjax.basins.descents import FARTHEST
 from gdjax.basins.stationary import Stationary, stationary_near
-from gdjax.basins.tracking import FARTHEST, same
 from gdjax.batches import HostBatches
 from gdjax.descent import Descent, Status
 from gdjax.descent.description import canonical, whole_arguments

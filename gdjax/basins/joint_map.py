@@ -13,7 +13,7 @@ from gdjax.basins.map_basins import map_basins
 from gdjax.descent import Descent, Status
 from gdjax.sweeps import Runs
 from gdjax.sweeps.axes.axis import Axis
-from gdjax.sweeps.lanes import Lane, Lanes
+from gdjax.sweeps.lanes import Lane, Lanes, place_of
 from gdjax.trees import PyTree
 
 
@@ -36,14 +36,10 @@ class _OfLane:
 
     def __call__(self, source: PyTree, place: Sequence[Any]) -> PyTree:
         number = source["number"][place[0]]
-        places, rest = [], number
-        for length in reversed(self.shape):
-            places.append((rest % length).astype(np.int32))
-            rest = rest // length
         key = source["key"]
         if key is not None:
             key = jax.numpy.broadcast_to(key, np.shape(number))
-        values = self.lane.values(source["sources"], places[::-1])
+        values = self.lane.values(source["sources"], place_of(number, self.shape))
         return {"values": values, "number": number, "key": key}
 
 

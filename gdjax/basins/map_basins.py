@@ -12,7 +12,7 @@ from gdjax.basins.ends import Ends, Symmetry, ends_in_line, ends_of, spread_of, 
 from gdjax.basins.gathering import Gathered, by_loss, cells_of, distances
 from gdjax.basins.looks import SAMPLE, Looks, looks_at
 from gdjax.basins.members import Members, gaps, members_of, verdicts
-from gdjax.basins.sides import falls_to, led_on
+from gdjax.basins.sides import led_on, sides
 from gdjax.descent import Status
 from gdjax.sweeps import Runs
 
@@ -29,8 +29,7 @@ def map_basins(runs: Runs, tol: float = 1e-3, symmetry: Symmetry | None = None) 
     does not rise: a valley or a plateau is one attractor. Beyond 256 parameters that is done
     without the Hessian, by products with it. A run that stopped beside a saddle ends there if it is
     on its stable manifold up to rounding; one that came by it is followed to where it falls. A run
-    out of budget that goes round a cycle is of
-    that, in whichever phase; one whose optimizer has momentum goes on without.
+    out of budget that goes round a cycle is of that, in whichever phase.
 
     Args:
       runs: from `gdjax.sweep`.
@@ -129,6 +128,7 @@ def _attractors(
 ) -> Attractors:
     found: Any = jax.tree.map(lambda x: x[members.chosen], members.found)
     verdict, dimension = verdicts(looks, members)
+    index, falls_to = sides(looks, members, ends, symmetry)
     count = len(verdict)
     return Attractors(
         params=tree_of(found.vector, ends.params),
@@ -138,10 +138,10 @@ def _attractors(
         curvature_max=found.curvature_max,
         size=np.zeros(count, int),
         verdict=verdict,
-        index=found.index,
+        index=index,
         flat_dimension=dimension,
         period=np.zeros(count, np.int32),
-        falls_to=falls_to(looks, members, ends, symmetry),
+        falls_to=falls_to,
         orbits=tree_of(np.zeros((0, found.vector.shape[1]), found.vector.dtype), ends.params),
     )
 

@@ -16,6 +16,7 @@ from gdjax.basins.falling import axes_program, fallen
 from gdjax.basins.gathering import Gathered
 from gdjax.basins.looks import Looks
 from gdjax.basins.members import Members, labels_of
+from gdjax.curvature.extremes import LARGEST_HESSIAN
 from gdjax.diagnosis.point import NONE
 
 ROUNDED = 8.0  # units in the last place: off the stable manifold by less is by rounding
@@ -30,22 +31,28 @@ class Onward(NamedTuple):
     went_on: np.ndarray  # bool [n] which of the runs did
 
 
-def falls_to(looks: Looks, members: Members, ends: Ends, symmetry: Symmetry | None) -> np.ndarray:
-    """Return the labels [attractors, 2] that runs of the same lane reach from a saddle's sides.
+def sides(
+    looks: Looks, members: Members, ends: Ends, symmetry: Symmetry | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the indices [attractors], and the labels [attractors, 2] that saddles fall to.
 
-    They are pushed along the axis of least curvature, forward and backward; -1 where the run
-    reaches no attractor of the table, and for all that is no saddle or maximum.
+    These are what runs of the same lane reach that are pushed along the axis of least curvature,
+    forward and backward; -1 where a run reaches no attractor of the table, and for all that is no
+    saddle or maximum.
     """
+    index = np.array(members.found.index)[members.chosen]
     found = np.full((len(members.chosen), 2), -1, np.int32)
     saddles = members.chosen[members.bottoms :]
     if not len(saddles):
-        return found
+        return index, found
     lanes, vectors = members.lanes[saddles], np.asarray(members.found.vector)[saddles]
-    axes, _ = looks.called(axes_program, lanes, (vectors,))
+    axes, falling = looks.called(axes_program, lanes, (vectors,))
+    if ends.dim > LARGEST_HESSIAN:  # of which only one negative curvature was looked for
+        index[members.bottoms :] = falling.sum(axis=1)
     for side, sign in enumerate((1.0, -1.0)):
         ended = fallen(looks, ends, symmetry, lanes, vectors, sign * axes[:, 0])
         found[members.bottoms :, side] = labels_of(looks, members, lanes, ended)
-    return found
+    return index, found
 
 
 def led_on(
@@ -77,10 +84,8 @@ def led_on(
     beside = kinds[:, 0].astype(int)
     own, vectors = cells.lanes[beside], np.asarray(found.vector)[beside]
     ended = fallen(looks, ends, symmetry, own, vectors, kinds[:, 1:])
-    arrived = ended.kind != NONE
-    new = np.where(arrived, len(cells.lanes) + np.arange(len(own)), -1)
     of = cells.of.copy()
-    of[rows] = new[which.ravel()]
+    of[rows] = len(cells.lanes) + which.ravel()
     # A saddle that all went on from is none that any leads to.
     used = np.unique(of[of >= 0])
     name = np.full(len(cells.lanes) + len(own) + 1, -1, np.int32)  # the last is that of -1

@@ -2,8 +2,11 @@
 
 from typing import NamedTuple
 
+import jax.numpy as jnp
 import numpy as np
 
+from gdjax import checks
+from gdjax.advice.dynamics import Dynamics
 from gdjax.basins.attractors import Basins
 from gdjax.basins.critical import is_bottom
 from gdjax.trees import real_columns
@@ -17,10 +20,10 @@ class Tracks(NamedTuple):
     share: np.ndarray  # [tracks, n] of the starts at each value that lead there
     first: np.ndarray  # [tracks] the first value at which any does: its birth
     last: np.ndarray  # [tracks] and the last: its death
-    limit: np.ndarray  # [tracks, n] 2 / λ_max, the learning rate at which gradient descent loses it
+    limit: np.ndarray  # [tracks, n] the learning rate at which gradient descent loses it
 
 
-def tracks(basins: Basins, along: str) -> Tracks:
+def tracks(basins: Basins, along: str, *, momentum: float = 0.0, nesterov: bool = False) -> Tracks:
     """Follow the attractors of a map along one of its dimensions.
 
     An attractor that stays where it is, as minima do along a learning rate, is one track by its
@@ -31,14 +34,23 @@ def tracks(basins: Basins, along: str) -> Tracks:
     Args:
       basins: from `gdjax.map_basins`.
       along: the name of the dimension.
+      momentum: β of `optax.sgd`, from 0 to below 1, that `limit` is for.
+      nesterov: whether that is Nesterov's.
 
     Returns:
-      The tracks. `limit` is that of gradient descent with a constant rate, NaN where there is no
-      minimum: past it no start leads there but those on its stable manifold.
+      The tracks. `limit` is that of gradient descent with a constant rate and this momentum,
+      2 (1 + β) / λ_max, or Nesterov's (2 + 2β) / (1 + 2β) / λ_max; NaN where there is no minimum.
+      Past it no start leads there but those on its stable manifold. Adam and its like have another:
+      that of `gdjax.advise` with the state of the optimizer, which a map does not know.
 
     Raises:
-      TypeError: `basins` is not from `gdjax.map_basins`.
-      ValueError: the map has no such dimension.
+      TypeError: `basins` is not from `gdjax.map_basins`, or `momentum` is no number or
+        `nesterov` no bool.
+      ValueError: the map has no such dimension, or `momentum` is out of its range.
+
+    References:
+      Polyak, Some methods of speeding up the convergence of iteration methods, 1964. Cohen et al.,
+      Gradient descent on neural networks typically occurs at the edge of stability, ICLR 2021.
 
     >>> import gdjax, optax
     >>> def lane(start, learning_rate):
@@ -52,6 +64,11 @@ def tracks(basins: Basins, along: str) -> Tracks:
         raise TypeError(f"basins: expected what gdjax.map_basins returns, got {basins!r}")
     if along not in basins.dims:
         raise ValueError(f"along: expected one of {basins.dims}, got {along!r}")
+    momentum = float(checks.finite_scalar("momentum", momentum))
+    if not 0 <= momentum < 1:
+        raise ValueError(f"momentum: expected a number from 0 to below 1, got {momentum!r}")
+    if not isinstance(nesterov, bool):
+        raise TypeError(f"nesterov: expected True or False, got {nesterov!r}")
     axis, count = basins.dims.index(along), len(basins.attractors.loss)
     labels = np.moveaxis(basins.labels, axis, 0).reshape(basins.labels.shape[axis], -1)
     share = np.stack([np.bincount(row[row >= 0], minlength=count) for row in labels], axis=1)
@@ -62,7 +79,8 @@ def tracks(basins: Basins, along: str) -> Tracks:
     values = np.asarray(basins.coords.get(along, np.arange(len(labels))))
     bottom = is_bottom(basins.attractors.verdict)
     curvature = np.where(bottom, basins.attractors.curvature_max, np.nan)
-    limit = 2 / np.where(curvature > 0, curvature, np.nan)
+    dynamics = Dynamics(jnp.asarray(momentum), jnp.asarray(nesterov), jnp.zeros((), bool))
+    limit = float(dynamics.largest_reach()) / np.where(curvature > 0, curvature, np.nan)
     shown = np.where(label >= 0, label, np.broadcast_to(track[:, None], label.shape))
     return Tracks(
         values=values,

@@ -13,7 +13,7 @@ from gdjax.basins.critical import CriticalPoint, Precision, abreast, is_bottom, 
 from gdjax.curvature.extremes import LARGEST_HESSIAN, both_ends, steps_for
 from gdjax.diagnosis.large import newton_step
 from gdjax.diagnosis.probes import MOST_AXES
-from gdjax.diagnosis.surface import Surface, model
+from gdjax.diagnosis.surface import Surface, flatness, model
 from gdjax.sweeps.lanes import Lane
 from gdjax.trees import PyTree
 
@@ -132,7 +132,7 @@ def _dimension(
     """Return in how many directions the floor goes on from a degenerate minimum.
 
     Along an axis whose curvature vanishes the loss may still rise, as x⁴ does: so one goes along
-    it, across to the floor, and looks where that leads. Beyond 256 parameters one axis is tried.
+    it, across to the floor, and looks where that leads.
     """
     x, reach = found.vector / spread, ASIDE * tol
     if x.size <= LARGEST_HESSIAN:
@@ -142,8 +142,11 @@ def _dimension(
         axes = jnp.where(flat[:, None], m.axes.T[flattest], 0)
     else:
         _, product = jax.linearize(jax.grad(at.loss), x)
-        low = both_ends(product, x, jax.random.key(0), 1, steps_for(x.size, None))[1]
-        axes = low.vectors
+        high, low = both_ends(product, x, jax.random.key(0), MOST_AXES, steps_for(x.size, None))
+        rounding = jnp.maximum(low.errors, flatness(at.eps) * jnp.abs(high.values[0]))
+        # The least is flat, as Newton's method saw, though it may not vanish at once.
+        flat = (jnp.abs(low.values) <= rounding) | (jnp.arange(MOST_AXES) == 0)
+        axes = jnp.where(flat[:, None], low.vectors, 0)
     moves = reach * jnp.concatenate([axes, -axes])
 
     def stays(move: jax.Array) -> jax.Array:
@@ -152,5 +155,8 @@ def _dimension(
         level = after <= 2 * found.loss_error + eps * jnp.maximum(before, 0)
         return jnp.where(level, (there - x) / reach, 0)
 
-    lengths = jnp.linalg.svd(lax.map(stays, moves), compute_uv=False)
+    def if_any(move: jax.Array) -> jax.Array:
+        return lax.cond(jnp.any(move != 0), stays, jnp.zeros_like, move)
+
+    lengths = jnp.linalg.svd(lax.map(if_any, moves), compute_uv=False)
     return jnp.sum(lengths >= STAYED, dtype=jnp.int32)

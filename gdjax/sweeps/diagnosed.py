@@ -26,7 +26,7 @@ from gdjax.diagnosis.glance import of_minimum
 from gdjax.lanewise import Atom, Program, Value, evaluate, is_small, read, traced, whole
 from gdjax.sweeps.collect import together
 from gdjax.sweeps.lane_program import signature
-from gdjax.sweeps.lanes import Lane, Lanes
+from gdjax.sweeps.lanes import Lane, Lanes, place_of
 from gdjax.sweeps.threads import with_settings
 from gdjax.sweeps.traced_lane import MOST_COMPILED_IN
 from gdjax.sweeps.turns import Outcome
@@ -88,12 +88,7 @@ def _looker(lane: Lane, shape: tuple[int, ...], look: Callable[[Descent, End], A
     """Return a look at a lane's end as a function of its number."""
 
     def of_lane(sources: PyTree, key: Any, number: Any, end: End) -> Look:
-        place = []
-        for length in reversed(shape):
-            place.append(lax.rem(number, np.int32(length)))
-            number = lax.div(number, np.int32(length))
-        # An axis has the place along each of its dimensions.
-        d = lane.descent(lane.values(sources, place[::-1]), number, key)
+        d = lane.descent(lane.values(sources, place_of(number, shape)), number, key)
         return look(canonical(d), end)
 
     return of_lane

@@ -8,6 +8,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax import lax
 
 from gdjax import checks
 from gdjax.descent import Descent
@@ -72,7 +73,7 @@ class Lanes:
 
     def values(self, numbers: np.ndarray) -> dict[str, PyTree]:
         """Return what the lane function gets for lane numbers [n]: leaves [n, ...] by keyword."""
-        return self.lane.values(self.sources, np.unravel_index(numbers, self.shape))
+        return self.lane.values(self.sources, place_of(numbers, self.shape))
 
     @property
     def sources(self) -> dict[str, PyTree]:
@@ -83,6 +84,22 @@ class Lanes:
         """Return the descent of one lane, to be run alone."""
         values = jax.tree.map(lambda leaf: leaf[0], self.values(np.array([number])))
         return self.lane.descent(values, number, self.key)
+
+
+def place_of(number: Any, shape: Sequence[int]) -> tuple[Any, ...]:
+    """Return the place along each dimension of lanes of these numbers, which may be traced.
+
+    >>> [int(index) for index in place_of(np.array(5), (2, 3))]
+    [1, 2]
+    """
+    if not isinstance(number, jax.Array):
+        return np.unravel_index(number, shape)
+    place = []
+    for length in reversed(shape):  # without the signs that jnp.unravel_index allows for
+        length = np.asarray(length, number.dtype)
+        place.append(lax.rem(number, length))
+        number = lax.div(number, length)
+    return tuple(place[::-1])
 
 
 def checked_lanes(function: Any, given_axes: dict[str, Any], key: jax.Array | None) -> Lanes:

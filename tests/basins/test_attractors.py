@@ -43,6 +43,22 @@ def test_cycles_are_attractors_with_their_points_whatever_the_phase(logistic):
     assert np.isnan(attractors.orbits[two, 2:]).all()
 
 
+@pytest.mark.long
+def test_cycle_of_momentum_is_that_of_gradient_descent_at_a_smaller_rate():
+    # with period 2, the velocity changes its sign: (1 + β) v = -α ∇L
+    optimizer = optax.sgd(2.2 * 1.5, momentum=0.5)
+
+    def lane(start):
+        return Descent(lambda x: x**3 / 3 - x**2 / 2, start, optimizer, max_steps=3000)
+
+    runs = gdjax.sweep(lane, start=np.linspace(0.8, 1.1, 8))
+    basins = gdjax.map_basins(runs)
+    assert basins.attractors.period.tolist() == [2]
+    np.testing.assert_array_equal(basins.labels == 0, runs.status == Status.STEP_LIMIT)
+    x, y = basins.attractors.orbits[0]
+    assert (x + y, x * y) == pytest.approx((4.2 / 2.2, 4.2 / 2.2**2), abs=1e-5)
+
+
 def test_chaos_is_no_cycle(logistic):
     assert (logistic.labels[:, 4] == -1).all()
     assert (logistic.labels[:, :4] >= 0).all()
@@ -54,6 +70,12 @@ def test_tracks_say_where_an_attractor_lives_and_loses_its_stability(logistic):
     assert (found.first[0], found.last[0]) == pytest.approx((0.5, 1.9))
     assert found.limit[0] == pytest.approx(np.full(5, 2.0))
     np.testing.assert_allclose(found.first[1:], found.last[1:])
+
+
+@pytest.mark.parametrize(("nesterov", "limit"), [(False, 3.0), (True, 1.5)])
+def test_momentum_moves_the_limit_of_a_track(nesterov, limit, logistic):
+    found = gdjax.basins.tracks(logistic, "learning_rate", momentum=0.5, nesterov=nesterov)
+    assert found.limit[0] == pytest.approx(np.full(5, limit))
 
 
 @pytest.mark.long
@@ -201,6 +223,19 @@ def test_minima_that_only_a_chain_merges_are_ambiguous():
     assert len(basins.attractors.loss) == 1
     assert basins.ambiguous[92:].sum() >= 4
     assert (basins.labels[basins.ambiguous] == -1).all()
+
+
+def test_end_nearly_as_near_to_another_minimum_is_ambiguous():
+    def lane(start):
+        loss = lambda w: jnp.minimum(w**2, (w - 0.1) ** 2)  # noqa: E731
+        return Descent(loss, start, optax.sgd(0.1), max_steps=0)
+
+    ends = np.float32([0, 0.02, 0.04, 0.06, 0.08, 0.1])  # beside ±5, which the spread is from
+    runs = gdjax.sweep(lane, start=np.concatenate([ends, np.linspace(-5, 5, 40)]))
+    status = np.where(np.arange(46) < 6, Status.CONVERGED, Status.DIVERGED).astype(np.int8)
+    basins = gdjax.map_basins(dataclasses.replace(runs, status=status))
+    assert basins.labels[:6].tolist() == [0, 0, -1, -1, 1, 1]
+    assert np.flatnonzero(basins.ambiguous).tolist() == [2, 3]
 
 
 def test_nothing_but_the_ends_decides_a_label(started):

@@ -267,6 +267,17 @@ def test_many_parameters_are_looked_at_by_products_with_the_hessian():
     np.testing.assert_allclose(attractors.curvature_min, [2.0, 2.0, -1.0], rtol=1e-4)
 
 
+@pytest.mark.long
+def test_index_and_dimension_of_many_parameters_are_counted():
+    def loss(w):  # three wells, five flat directions, and a bowl in all others
+        return jnp.sum((w[:3] ** 2 - 1) ** 2) / 4 + jnp.sum(w[8:] ** 2) / 2
+
+    starts = jax.random.normal(jax.random.key(0), (3, 400)) / 2
+    basins = mapped(loss, starts.at[0, :3].set(0).at[1, :2].set(0), 0.3)
+    assert basins.attractors.index[basins.labels].tolist() == [3, 2, 0]
+    assert basins.attractors.flat_dimension[basins.labels[2]] == 5
+
+
 def test_curvatures_are_those_of_the_hessian_at_the_minimum():
     basins = mapped(landscapes.quadratic(50.0), gdjax.grid((-1, 1, 4), (-1, 1, 4)), 0.02)
     np.testing.assert_allclose(basins.attractors.curvature_min, [1.0], rtol=1e-5)
