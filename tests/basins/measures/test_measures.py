@@ -1,3 +1,5 @@
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -71,3 +73,65 @@ def test_unattained_starts_do_not_make_a_third_basin():
 def test_labels_seen_once_estimate_the_unseen():
     shares = basins.fractions([0] * 97 + [1, 2, -1])
     assert (shares.unseen, shares.never) == (0.02, 0.03)
+
+
+MAP = [
+    ("fractions", lambda labels: basins.fractions(labels)),
+    ("basin_entropy", lambda labels: basins.basin_entropy(labels, 2)),
+    ("uncertainty_exponent", basins.uncertainty_exponent),
+    ("boundary_dimension", basins.boundary_dimension),
+    ("wada", basins.wada),
+    ("tipping_matrix", lambda labels: basins.tipping_matrix(labels, labels)),
+]
+MEASURES = pytest.mark.parametrize("measure", [m for _, m in MAP], ids=[name for name, _ in MAP])
+
+
+@MEASURES
+@pytest.mark.parametrize(
+    ("labels", "error", "message"),
+    [
+        ([], ValueError, "expected at least one, got none"),
+        (np.zeros((0, 3), int), ValueError, "expected at least one, got none"),
+        ([0.0, 1.0], TypeError, "expected integers, got float64"),
+        ([np.nan, 1.0], TypeError, "expected integers, got float64"),
+        ([True, False], TypeError, "expected integers, got bool"),
+        (["a", "b"], TypeError, "expected integers, got"),
+        ([0, None], TypeError, "expected integers, got object"),
+        ([[0, 1], [2]], ValueError, "expected an array of integers, but .*inhomogeneous"),
+    ],
+)
+def test_what_are_no_labels_is_refused(measure, labels, error, message):
+    with pytest.raises(error, match=f"^(labels|before): {message}"):
+        measure(labels)
+
+
+@MEASURES
+@pytest.mark.parametrize(
+    "kind",
+    ["int8", "uint8", "int64", "uint64", "list", "jax", "fortran", "huge", "strided"],
+)
+def test_labels_of_any_kind_are_measured_as_integers_are(measure, kind):
+    labels = np.random.default_rng(0).integers(0, 3, (64, 48))
+    given = {
+        "list": labels.tolist(),
+        "jax": jnp.asarray(labels),
+        "fortran": np.asfortranarray(labels),
+        "huge": labels * 2**61,
+        "strided": np.repeat(labels, 2, axis=1)[:, ::2],
+    }
+    found = measure(given[kind] if kind in given else labels.astype(kind))
+    numbers, expected = jax.tree.leaves(found), jax.tree.leaves(measure(labels))
+    first = 2 if kind == "huge" else 0  # names are what they are
+    for one, other in zip(numbers[first:], expected[first:]):
+        np.testing.assert_array_equal(one, other)
+
+
+@MEASURES
+@pytest.mark.parametrize("shape", [(2,), (2, 2), (1, 1, 5), (3, 4, 5), (5, 4, 3, 6)])
+def test_small_maps_of_any_dimension_are_measured(measure, shape):
+    for labels in (
+        np.zeros(shape, int),
+        np.full(shape, -1),
+        np.arange(np.prod(shape)).reshape(shape),
+    ):
+        measure(labels)
