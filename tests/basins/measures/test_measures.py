@@ -57,6 +57,17 @@ def test_entropy_of_random_labels_is_the_logarithm_of_their_number():
     assert found.proves_fractal
 
 
+def test_basins_smaller_than_a_box_prove_no_fractal():
+    found = basins.basin_entropy(np.arange(60 * 60).reshape(60, 60) // 2, 5)
+    assert found.boundary > np.log(2)
+    assert not found.proves_fractal
+
+
+def test_map_smaller_than_eight_boxes_is_not_wada():
+    labels = np.arange(9).reshape(3, 3) % 3
+    assert (basins.wada(labels).value, basins.wada(labels).is_wada) == (1.0, False)
+
+
 def test_tipped_starts_are_counted_where_they_go():
     tipped = basins.tipping_matrix([0, 0, 0, 1, -1], [0, 0, 1, 1, -1])
     assert tipped.before.tolist() == tipped.after.tolist() == [-1, 0, 1]
