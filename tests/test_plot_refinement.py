@@ -190,7 +190,8 @@ def test_neither_a_click_nor_a_line_is_a_rectangle(view, zoomed, to):
 def test_what_has_no_numbers_left_to_be_drawn_at_is_not_zoomed_into():
     figure = Figure()
     FigureCanvasAgg(figure)
-    view = plot.zoom(wells, {"x": (1, 1 + 2e-13), "y": (0, 1)}, n=2, ax=figure.subplots())
+    box = {"x": (1, 1 + 2e-13), "y": (0, 1)}
+    view = plot.zoom(sides, box, n=2, label=label, ax=figure.subplots())
     figure.canvas.draw()
     box = view.box
     drag(view, (1 + 5e-14, 0.2), (1 + 1e-13, 0.8))
