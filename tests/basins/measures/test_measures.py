@@ -50,6 +50,20 @@ def test_boundary_entropy_of_a_point_at_random_is_one_half():
     assert not found.proves_fractal
 
 
+def test_boundary_entropy_of_a_straight_line_at_random_is_known_in_discs():
+    # At the distance d, uniform, from the centre of a unit disc, the line cuts off the share
+    # (arccos d - d √(1 - d²)) / π: the mean of the entropy over d is 0.43951.
+    random, side = np.random.default_rng(0), 41
+    angle, distance = random.uniform(0, np.pi, 2000), random.uniform(-side / 2, side / 2, 2000)
+    at = np.arange(side) - (side - 1) / 2
+    x, y = np.cos(angle)[:, None, None] * at[:, None], np.sin(angle)[:, None, None] * at
+    labels = (x + y > distance[:, None, None]).astype(int).reshape(-1, side)
+    found = basins.basin_entropy(labels, side, shape="ball")
+    assert found.boundary == pytest.approx(0.43951, abs=3 * found.boundary_error)
+    assert found.boundary_error < 0.006
+    assert not found.proves_fractal
+
+
 def test_entropy_of_random_labels_is_the_logarithm_of_their_number():
     labels = np.random.default_rng(0).integers(0, 4, (500, 500))
     found = basins.basin_entropy(labels, 50)
