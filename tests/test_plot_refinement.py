@@ -176,9 +176,26 @@ def test_backspace_goes_back_to_the_whole_box(view):
     np.testing.assert_array_equal(view.labels, whole)
 
 
-def test_a_click_is_no_rectangle(view):
-    drag(view, (0.3, -0.5), (0.3, -0.5))
-    assert view.box == {"x": (-2, 2), "y": (-1, 1)}
+@pytest.mark.parametrize("to", [(0.6, 0.0), (0.6, 0.2), (0.7, 0.0)])
+@pytest.mark.parametrize("zoomed", [False, True])
+def test_neither_a_click_nor_a_line_is_a_rectangle(view, zoomed, to):
+    if zoomed:
+        drag(view, (0.3, -0.5), (0.8, 0.5))
+        view.ax.figure.canvas.draw()
+    box = view.box
+    drag(view, (0.6, 0.0), to)
+    assert view.box == box
+
+
+def test_what_has_no_numbers_left_to_be_drawn_at_is_not_zoomed_into():
+    figure = Figure()
+    FigureCanvasAgg(figure)
+    box = {"x": (1, 1 + 2e-13), "y": (0, 1)}
+    view = plot.zoom(sides, box, n=2, label=label, ax=figure.subplots())
+    figure.canvas.draw()
+    box = view.box
+    drag(view, (1 + 5e-14, 0.2), (1 + 1e-13, 0.8))
+    assert view.box == box
 
 
 @pytest.mark.long

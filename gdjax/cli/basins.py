@@ -3,7 +3,9 @@
 import argparse
 from typing import Any
 
-from gdjax import landscapes, plot
+import numpy as np
+
+from gdjax import checks, landscapes, plot
 from gdjax.basins import Basins, fractions, map_basins
 from gdjax.cli.json_text import json_text
 from gdjax.cli.measures import measures, measures_table
@@ -20,6 +22,7 @@ def basins(options: argparse.Namespace) -> None:
     landscape = landscapes.get(options.name)
     optimizer = optimizer_named(options.optimizer)
     rate = landscape.learning_rate if options.learning_rate is None else options.learning_rate
+    checks.positive_scalar("--learning-rate", rate)
     side = options.resolution
     picture = checked_file(options.out or f"basins-{landscape.name}.png")
     runs = sweep(
@@ -77,7 +80,10 @@ def _found(mapped: Basins, runs: Runs) -> dict[str, Any]:
         row["mean_steps"] = float(runs.steps[here].mean())
         rows.append(row)
     ended = {s.name: int((runs.status == s).sum()) for s in Status if s is not Status.RUNNING}
-    return {"minima": rows, "ended": ended, "measures": measures(mapped.labels)}
+    unstable = np.isin(mapped.attractors.verdict, [Verdict.SADDLE, Verdict.MAXIMUM])
+    # What only starts on a line of symmetry lead to has no basin.
+    labels = np.where(np.append(unstable, False)[mapped.labels], -1, mapped.labels)
+    return {"minima": rows, "ended": ended, "measures": measures(labels)}
 
 
 def _loss(row: dict[str, Any]) -> str:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 SMALLEST = 5  # pixels along a side; a click is no rectangle
 LISTED = 12  # labels in the legend
+FINEST = 1e-13  # of a coordinate: a picture that is narrower has no numbers to be drawn at
 
 
 class Zoom:
@@ -68,9 +69,14 @@ class Zoom:
             self._show()
 
     def _dragged(self, press: Any, release: Any) -> None:
+        # The selector keeps back small rectangles, but not after the first that was not.
+        if min(abs(press.x - release.x), abs(press.y - release.y)) < SMALLEST:
+            return
         corners = ((press.xdata, release.xdata), (press.ydata, release.ydata))
-        self._bounds.append(tuple((min(pair), max(pair)) for pair in corners))
-        self._show()
+        bounds = tuple((float(min(pair)), float(max(pair))) for pair in corners)
+        if all(high - low > FINEST * max(abs(low), abs(high)) for low, high in bounds):
+            self._bounds.append(bounds)
+            self._show()
 
     def _key(self, event: Any) -> None:
         if event.key == "backspace":

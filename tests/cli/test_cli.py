@@ -64,6 +64,13 @@ def test_basins_json_has_the_measures(capsys):
     assert found["wada"]["is_wada"] is False
 
 
+def test_starts_on_a_line_of_symmetry_are_no_basin_that_borders_are_measured_of(capsys):
+    main(["basins", "double_well", "--resolution", "33", "--json"])
+    found = json.loads(capsys.readouterr().out)
+    assert len(found["minima"]) == 9
+    assert found["measures"]["boundary_entropy"]["proves_fractal"] is False
+
+
 def test_map_too_small_for_boxes_has_no_entropy(capsys):
     main(["basins", "himmelblau", "--resolution", "4", "--json"])
     assert "basin_entropy" not in json.loads(capsys.readouterr().out)["measures"]
@@ -108,6 +115,8 @@ def test_list_names_every_landscape(capsys):
         ([*FEW, "--optimizer", "adamm"], "adam"),
         ([*FEW, "--resolution", "0"], "n: expected a whole number of at least 1"),
         ([*FEW, "--steps", "-1"], "max_steps"),
+        ([*FEW, "--learning-rate", "nan"], "--learning-rate: expected"),
+        ([*FEW, "--learning-rate", "-0.1"], "--learning-rate: expected"),
         (["descend", "no_such_module:loss", "--start", "0"], "no_such_module"),
         (["descend", "math:no_such_loss", "--start", "0"], "no_such_loss"),
         (["descend", "himmelblau", "--start", "1"], "himmelblau"),
@@ -142,9 +151,9 @@ def test_json_has_null_where_a_number_is_not_finite(capsys, tmp_path, monkeypatc
 
 
 def test_basins_json_has_null_where_a_number_is_not_finite(capsys):
-    main([*FEW, "--json", "--learning-rate", "nan"])
+    main([*FEW, "--json", "--learning-rate", "1e9"])
     found = strict_json(capsys.readouterr().out)
-    assert found["learning_rate"] is None
+    assert found["measures"]["wada"]["value"] is None
     assert found["ended"]["DIVERGED"] == 1600
 
 

@@ -9,7 +9,10 @@ NONE = -1  # the label of a start that reached no attractor
 
 def checked_labels(name: str, labels: Any) -> np.ndarray:
     """Return labels as a numpy array if they are integers and there are any, else raise."""
-    labels = np.asarray(labels)
+    try:
+        labels = np.asarray(labels)
+    except ValueError as error:
+        raise ValueError(f"{name}: expected an array of integers, but {error}") from error
     if labels.size == 0:
         raise ValueError(f"{name}: expected at least one, got none")
     if not np.issubdtype(labels.dtype, np.integer):

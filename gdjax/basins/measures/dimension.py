@@ -25,8 +25,9 @@ def boundary_dimension(labels: Any) -> Exponent:
 
     Returns:
       D with its error, 95% interval and fit: `fit.window` is the range of s over which it was
-      fitted, and where `fit.is_good` is false the boundary follows no power law there, or the map
-      is too small to tell (below 64 starts a side). NaN where there is no boundary.
+      fitted, and where `fit.is_good` is false the boundary follows no power law there, or not the
+      same in every direction, or the map is too small to tell (below 64 starts a side). NaN where
+      there is no boundary.
 
     Raises:
       TypeError: the labels are not integers.

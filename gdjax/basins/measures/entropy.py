@@ -5,7 +5,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from gdjax import checks
-from gdjax.basins.measures.codes import checked_map
+from gdjax.basins.measures.codes import checked_map, counted
 from gdjax.basins.measures.intervals import NORMAL_95
 
 
@@ -18,7 +18,7 @@ class BasinEntropy(NamedTuple):
     boundary_error: float  # NaN where there are fewer than two such boxes
     boxes: int
     boundary_boxes: int
-    proves_fractal: bool  # the ln 2 test: the boundary entropy is above ln 2 by 1.96 errors
+    proves_fractal: bool  # the ln 2 test: that of resolved basins is above ln 2 by 1.96 errors
 
 
 def basin_entropy(labels: Any, box: int, shape: Literal["cube", "ball"] = "cube") -> BasinEntropy:
@@ -28,9 +28,10 @@ def basin_entropy(labels: Any, box: int, shape: Literal["cube", "ball"] = "cube"
     S_i = -Σ_j p_ij ln p_ij. The basin entropy is the mean of S_i over all boxes, the boundary basin
     entropy the mean over those with more than one label. The latter is at most ln 2 where a
     boundary is smooth and the boxes are small enough for nearly all to meet two basins at most, so
-    that above ln 2 it is fractal; below, nothing follows. A straight boundary at random has 1/2
-    with cubes across one axis, and 0.43951 with discs, in the limit of many starts in a box; with
-    cubes of n starts a side it is about n / (n - 1) as large.
+    that above ln 2 it is fractal; below, nothing follows. The test leaves out boxes with a label of
+    fewer starts than fit into one: of a basin smaller than a box no boundary is seen. A straight
+    boundary at random has 1/2 with cubes across one axis, and 0.43951 with discs, in the limit of
+    many starts in a box; with cubes of n starts a side it is about n / (n - 1) as large.
 
     Starts labelled -1 are left out, and boxes of nothing else too. So are the rest along an axis
     that is no whole number of boxes long, and axes of length 1.
@@ -74,6 +75,7 @@ def basin_entropy(labels: Any, box: int, shape: Literal["cube", "ball"] = "cube"
     lowest = np.where(rows == 0, np.iinfo(rows.dtype).max, rows).min(axis=1)
     mixed = rows.max(axis=1) > lowest
     entropy = _entropies(rows[mixed], labelled[mixed])
+    tested, tested_error = _mean(*_resolved(found, rows[mixed], entropy))
     boundary, boundary_error = _mean(entropy, len(entropy))
     total, total_error = _mean(entropy, len(rows))
     return BasinEntropy(
@@ -83,8 +85,17 @@ def basin_entropy(labels: Any, box: int, shape: Literal["cube", "ball"] = "cube"
         boundary_error,
         len(rows),
         len(entropy),
-        boundary - NORMAL_95 * boundary_error > np.log(2),
+        tested - NORMAL_95 * tested_error > np.log(2),
     )
+
+
+def _resolved(found: np.ndarray, rows: np.ndarray, entropy: np.ndarray) -> tuple[np.ndarray, int]:
+    """Return the entropies, and their number, of rows whose labels all fill as many starts."""
+    label, count = counted(found)
+    small = label[(count < rows.shape[1]) & (label > 0)]
+    if len(small):
+        entropy = entropy[~np.isin(rows, small).any(axis=1)]
+    return entropy, len(entropy)
 
 
 def _boxes(found: np.ndarray, box: int) -> np.ndarray:

@@ -9,12 +9,15 @@ from gdjax.basins.measures.codes import checked_map, counted
 from gdjax.basins.measures.windows import grown
 
 WORD = 64  # labels that one pass over the map takes
+FEWEST = 8  # boxes along the shortest side, for a verdict
 
 
 class Wada(NamedTuple):
     """How far all basins share one boundary."""
 
-    is_wada: bool  # three basins at least, and every part of the boundary is within `radius`
+    # Three basins at least, and every part of the boundary is within `radius` of each, which is so
+    # for any map if the boxes are not small: at least eight have to fit along its shortest side.
+    is_wada: bool
     value: float  # share of the boundary within `radius` of every basin; NaN without a boundary
     radius: int  # steps of the grid
     radii: np.ndarray  # [radii] 1, 2, 4, ... up to `radius`
@@ -73,7 +76,10 @@ def wada(labels: Any, radius: int | None = None) -> Wada:
             holds_all[i] = holds_all[i] & over
     shared = np.array([_share(mixed, over, r) for over, r in zip(holds_all, radii)])
     value = float(shared[-1])
-    return Wada(len(label) >= 3 and value == 1, value, radius, radii, shared, len(label))
+    is_small = FEWEST * (2 * radius + 1) <= shortest
+    return Wada(
+        len(label) >= 3 and is_small and value == 1, value, radius, radii, shared, len(label)
+    )
 
 
 def _mixed(found: np.ndarray) -> np.ndarray:

@@ -18,7 +18,7 @@ class PowerLaw(NamedTuple):
     slope: float  # NaN where there is no window
     error: float  # from the residuals, and from how the slope differs within and between windows
     window: tuple[float, float]  # smallest and largest scale that are fitted
-    is_good: bool  # three octaves at least, and an error of at most 0.1
+    is_good: bool  # three octaves at least, and an error of at most 0.1, also of the exponent
 
 
 class Exponent(NamedTuple):

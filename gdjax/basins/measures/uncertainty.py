@@ -5,8 +5,9 @@ from typing import Any
 import numpy as np
 
 from gdjax.basins.measures.codes import checked_map
+from gdjax.basins.measures.consistency import inconsistency
 from gdjax.basins.measures.intervals import NORMAL_95
-from gdjax.basins.measures.scaling import Exponent, power_law, scales
+from gdjax.basins.measures.scaling import LARGEST_ERROR, Exponent, power_law, scales
 from gdjax.basins.measures.windows import grown
 
 
@@ -22,7 +23,8 @@ def uncertainty_exponent(labels: Any) -> Exponent:
     Boxes that reach over the edge of the map are counted in two ways, as if the map were mirrored
     there, which slights a boundary along the edge, and as if nothing lay beyond, which exaggerates
     one across it: the value lies midway, and half the difference is in the error. So is how much
-    the exponent depends on the range of eps that is looked at.
+    the exponent depends on the range of eps that is looked at, on the direction, and on the number
+    of starts: that of the graph of a rough function does so, as its share is a sum of two powers.
 
     Starts labelled -1 are left out: a box is uncertain where its other starts disagree. To count
     them as a basin, pass `labels + 1`. Axes of length 1 are left out as well.
@@ -33,8 +35,8 @@ def uncertainty_exponent(labels: Any) -> Exponent:
     Returns:
       alpha with its error, 95% interval and fit: `fit.window` is the range of eps, in steps of the
       grid, over which it was fitted, and where `fit.is_good` is false the share follows no power
-      law there, or the map is too small to tell (below 64 starts a side). NaN where there is no
-      boundary.
+      law there, or not the same in every direction, or the map is too small to tell (below 64
+      starts a side). NaN where there is no boundary.
 
     Raises:
       TypeError: the labels are not integers.
@@ -60,9 +62,12 @@ def uncertainty_exponent(labels: Any) -> Exponent:
     if not within.any():
         return Exponent(np.nan, np.nan, np.nan, np.nan, fit)
     edge = np.polyfit(np.log(scale[within]), np.log(alone[within] / mirrored[within]), 1)[0] / 2
-    error = float(np.hypot(fit.error, edge))
-    half = NORMAL_95 * error
-    return Exponent(fit.slope, error, fit.slope - half, fit.slope + half, fit)
+    unsure = inconsistency(found, scale, within, fit.slope)
+    error = float(np.sqrt(np.sum(np.square([fit.error, edge, *unsure]))))
+    half, is_good = NORMAL_95 * error, fit.is_good and error <= LARGEST_ERROR
+    return Exponent(
+        fit.slope, error, fit.slope - half, fit.slope + half, fit._replace(is_good=is_good)
+    )
 
 
 def _covered(found: np.ndarray, scale: np.ndarray, beyond: Any) -> np.ndarray:

@@ -92,6 +92,50 @@ def test_exponent_of_a_set_without_interior_is_its_codimension(side):
     assert found.low <= 2 - np.log2(3) <= found.high
 
 
+def under_a_graph(starts, roughness, degrees):
+    """Return where the starts of a map, turned, are below a graph of dimension 2 - roughness.
+
+    It is Weierstrass's function, with the phases of Mandelbrot's.
+    """
+    at = (np.arange(starts) + 0.5) / starts - 0.5
+    turn = np.exp(1j * np.deg2rad(degrees)) * (at[:, None] + 1j * at)
+    octaves = np.arange(20)[:, None, None]
+    phases = np.random.default_rng(0).uniform(0, 2 * np.pi, octaves.shape)
+    waves = np.cos(2 * np.pi * 2.0**octaves * (turn.real + 1) + phases)
+    return (turn.imag < 0.1 * np.sum(2.0 ** (-roughness * octaves) * waves, axis=0)).astype(int)
+
+
+@pytest.mark.parametrize("roughness", [0.2, 0.5, 0.8])
+@pytest.mark.parametrize("degrees", [0, 30, 45])
+def test_error_covers_that_the_graph_of_a_rough_function_looks_smoother(roughness, degrees):
+    found = basins.uncertainty_exponent(under_a_graph(256, roughness, degrees))
+    assert found.low <= roughness <= found.high
+    assert not found.fit.is_good or abs(found.value - roughness) < 0.15
+
+
+@pytest.mark.parametrize("measure", [basins.uncertainty_exponent, basins.boundary_dimension])
+def test_one_odd_start_does_not_make_a_good_fit_bad(measure):
+    stripes = np.repeat(cantor_gaps(2000, 0.25)[:, None], 256, axis=1)
+    odd = stripes.copy()
+    odd[1000, 128] = 7
+    assert measure(odd).error == pytest.approx(measure(stripes).error, rel=0.05)
+
+
+def test_border_of_trainability_of_a_quadratic_is_smooth():
+    hessian = jnp.array([[2.0, 1.0], [1.0, 3.0]])
+
+    def lane(first, second):
+        rates = jnp.stack([10.0**first, 10.0**second])
+        update = optax.stateless(lambda gradient, _: -rates * gradient)
+        return gdjax.Descent(lambda w: w @ hessian @ w / 2, jnp.ones(2), update, max_steps=500)
+
+    exponents = np.linspace(-2, 1, 192)
+    runs = gdjax.sweep(lane, first=exponents, second=exponents)
+    found = basins.boundary_dimension((runs.status == gdjax.Status.DIVERGED).astype(int))
+    assert found.fit.is_good
+    assert found.value == pytest.approx(1.0, abs=0.05)
+
+
 def test_sphere_in_three_dimensions_is_smooth():
     x = np.linspace(-1, 1, 64) ** 2
     ball = (x[:, None, None] + x[:, None] + x < 0.5).astype(int)
