@@ -21,7 +21,7 @@ from gdjax.descent.state import State, Status
 from gdjax.losses import value, value_and_ascent
 from gdjax.record import Fold
 from gdjax.stop import Condition
-from gdjax.trees import all_finite, computed_once, max_abs, strongly_typed
+from gdjax.trees import PyTree, all_finite, computed_once, max_abs, strongly_typed
 
 
 class _Never(Condition):
@@ -148,16 +148,27 @@ def updated(d: Descent, state: State) -> State:
     return after
 
 
+def _filled(params: PyTree, own: PyTree) -> PyTree:
+    """Return the parameters with what `optax.masked` and `partition` leave out of them."""
+
+    def is_masked(node: Any) -> bool:
+        return isinstance(node, optax.MaskedNode)
+
+    return jax.tree.map(
+        lambda node, rest: rest if is_masked(node) else node, params, own, is_leaf=is_masked
+    )
+
+
 def extra_args(d: Descent, state: State) -> dict[str, Any]:
     """Return what the optimizer's update takes besides gradient, state and parameters."""
     args = arguments(d, state.step)
 
     # optax's line searches refuse an extra argument that `value_fn` does not take.
     def value_fn(params, obj_fn=None, grad_fn=None):
-        return value(d.loss, params, args)
+        return value(d.loss, _filled(params, state.params), args)
 
     def grad_fn(params, _=None):
-        return value_and_ascent(d.loss, params, args)[1]
+        return value_and_ascent(d.loss, _filled(params, state.params), args)[1]
 
     extra = {
         "value": state.loss,

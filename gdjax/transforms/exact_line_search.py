@@ -6,11 +6,12 @@ Vandenberghe, Convex Optimization, Cambridge, 2004, section 9.3.
 
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import optax
 
 from gdjax import checks
-from gdjax.losses import hessian_product
+from gdjax.losses import ascent_direction
 from gdjax.transforms.vectors import needed, polar, scaled
 from gdjax.trees import inner
 
@@ -30,8 +31,8 @@ def exact_line_search(fallback: Any = 1.0) -> optax.GradientTransformationExtraA
         positive, so that the quadratic model has no minimum: real scalar, may be traced.
 
     Returns:
-      The transformation, without state. Its update takes `grad`, the gradient at `params`, and
-      `value_fn`, a function from parameters to the loss.
+      The transformation, without state. Its update takes `value_fn`, a function from parameters to
+      the loss.
 
     Raises:
       TypeError: `fallback` is not a real scalar.
@@ -50,11 +51,12 @@ def exact_line_search(fallback: Any = 1.0) -> optax.GradientTransformationExtraA
     """
     fallback = checks.finite_scalar("fallback", fallback)
 
-    def update(updates, state, params=None, *, grad=None, value_fn=None, **_):
+    def update(updates, state, params=None, *, value_fn=None, **_):
         length, line = polar(updates)
-        slope = inner(needed("grad", grad), line)
-        product = hessian_product(needed("value_fn", value_fn), needed("params", params), line, ())
-        curvature = inner(line, product)
+        loss, params = needed("value_fn", value_fn), needed("params", params)
+        # The gradient there, and not `grad`, which is of all where these are some parameters.
+        grad, product = jax.jvp(lambda p: ascent_direction(loss, p, ()), (params,), (line,))
+        slope, curvature = inner(grad, line), inner(line, product)
         distance = -slope / jnp.where(curvature > 0, curvature, 1)
         has_minimum = (curvature > 0) & jnp.isfinite(distance)
         distance = jnp.where(has_minimum, distance, -jnp.sign(slope) * fallback * length)

@@ -85,6 +85,23 @@ def test_lanes_of_a_sweep_equal_the_runs_alone(name):
     np.testing.assert_allclose(swept.reshape(4, 3), alone(name), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize(
+    "name", ["stable_learning_rate", pytest.param("exact_line_search", marks=pytest.mark.long)]
+)
+def test_group_of_parameters_moves_as_if_the_others_were_constants(name):
+    d = described(name)
+
+    def group(params, c, b):
+        return wavy({"w": params["w"], "b": b}, c)
+
+    alone = replace(d, loss=group, params={"w": d.params["w"]}, args=(*d.args, d.params["b"]))
+    groups = {"moves": d.optimizer, "rests": optax.set_to_zero()}
+    grouped = replace(d, optimizer=optax.partition(groups, {"w": "moves", "b": "rests"}))
+    expected, found = gdjax.run(alone), gdjax.run(grouped)
+    assert expected.loss < wavy(d.params, *d.args) - 0.1
+    np.testing.assert_allclose(found.params["w"], expected.params["w"], rtol=1e-5)
+
+
 @some
 def test_hyperparameters_may_be_injected_under_vmap(name):
     def end(seed, rate, key):
