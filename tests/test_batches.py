@@ -341,7 +341,7 @@ def squares(start, drawn, seeds, steps, rate=0.25):
     return np.mean(x**2), np.std(x**2) / seeds**0.5
 
 
-CENTRES = np.random.default_rng(3).normal(size=64).astype(np.float32)
+CENTRES = np.random.default_rng(3).normal(size=256).astype(np.float32)
 CENTRES -= CENTRES.mean()
 
 
@@ -370,25 +370,33 @@ def check_noise(size, steps, replace, seeds):
     assert abs(found - expected) <= 3 * error + 1e-6, (found, expected, error)
 
 
-@pytest.mark.parametrize("replace", [False, True])
 @pytest.mark.parametrize(
-    "size", [1, 8, *(pytest.param(size, marks=pytest.mark.long) for size in (40, 64))]
+    ("size", "replace"),
+    [
+        (1, True),
+        (8, False),
+        (256, False),
+        *(
+            pytest.param(*case, marks=pytest.mark.long)
+            for case in [(1, False), (8, True), (64, False), (64, True), (256, True)]
+        ),
+    ],
 )
 def test_noise_of_mini_batches(size, replace):
-    check_noise(size, 13, replace, seeds=1024)
+    check_noise(size, 13, replace, seeds=4096)
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("replace", [False, True])
-@pytest.mark.parametrize("size", [1, 8, 40, 64])
+@pytest.mark.parametrize("size", [1, 8, 64, 160, 256])
 @pytest.mark.parametrize("steps", [1, 5, 100])
 def test_noise_of_mini_batches_with_more_seeds(size, steps, replace):
-    check_noise(size, steps, replace, seeds=65_536)
+    check_noise(size, steps, replace, seeds=4096 if size > 8 else 65_536)
 
 
 def test_without_replacement_the_noise_is_that_of_a_finite_population():
     # A batch of more than half is an epoch of its own: batches are independent, as in TRUTH.
-    size, count, rate, steps = 40, 64, 0.25, 13
+    size, count, rate, steps = 160, 256, 0.25, 13
     level = rate * CENTRES.astype(float).var() / (size * (2 - rate)) * (count - size) / (count - 1)
     expected = 0.75 ** (2 * steps) + level * (1 - 0.75 ** (2 * steps))
     np.testing.assert_allclose(expected_squares(1.0, size, steps, rate, False), expected)
