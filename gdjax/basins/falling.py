@@ -39,7 +39,8 @@ MOST_AXES = 16  # of negative curvature, the most negative
 def axes_program(lane: Lane, precision: Precision) -> Callable[..., tuple[jax.Array, jax.Array]]:
     """Return a function to the axes of least curvature [n, k, dim], and which have a negative one.
 
-    They are of unit length in units of the spread.
+    They are those of the Hessian itself, not of that in units of the spread: along them descent
+    leaves a saddle.
     """
 
     @jax.jit
@@ -48,9 +49,11 @@ def axes_program(lane: Lane, precision: Precision) -> Callable[..., tuple[jax.Ar
             values, number, point = one
             at = scaled_surface(lane, precision, values, number, key, spread)
             x = point / spread
-            _, product = jax.linearize(jax.grad(at.loss), x)
-            count = min(MOST_AXES, x.size)
-            high, low = both_ends(product, x, jax.random.key(0), count, steps_for(x.size, None))
+            _, scaled = jax.linearize(jax.grad(at.loss), x)
+            count, steps = min(MOST_AXES, x.size), steps_for(x.size, None)
+            high, low = both_ends(
+                lambda v: scaled(v / spread) / spread, x, jax.random.key(0), count, steps
+            )
             largest = jnp.maximum(jnp.abs(low.values[0]), jnp.abs(high.values[0]))
             rounding = jnp.maximum(low.errors, flatness(at.eps) * largest)
             leading = jnp.argmax(jnp.abs(low.vectors), axis=1)[:, None]
@@ -72,9 +75,10 @@ def fallen(
 ) -> CriticalPoint:
     """Return the minima [n] that runs of some lanes reach from saddles [n, dim] pushed along ways.
 
-    Ways are in units of the spread, of any length. The kind is NONE where no minimum is reached.
+    Ways are of any length. The kind is NONE where no minimum is reached.
     """
-    ways = ways / np.linalg.norm(ways, axis=1, keepdims=True)
+    ways = ways / looks.spread
+    ways /= np.linalg.norm(ways, axis=1, keepdims=True)
 
     def pushed(rows: np.ndarray, push: float) -> CriticalPoint:
         there = vectors[rows] + push * looks.tol * ways[rows] * looks.spread

@@ -107,12 +107,12 @@ def _off_manifold(
     vectors = np.asarray(found.vector)[beside]
     axes, falling = looks.called(axes_program, cells.lanes[beside], (vectors,))
     axes = np.where(falling[..., None], axes, 0)
-    scaled, off, way = vectors / looks.spread, np.empty(len(rows), bool), []
+    off, way = np.empty(len(rows), bool), []
     for part in parts(len(rows), axes[0].size):
-        near, end = axes[cell[part]], ends.rows(lanes[rows[part]]) / looks.spread
-        away = np.einsum("nkd,nd->nk", near, end - scaled[cell[part]])
-        rounding = ROUNDED * looks.eps * np.einsum("nkd,nd->nk", np.abs(near), np.abs(end))
-        is_off = np.abs(away) > np.maximum(rounding, looks.grain)
+        near, end = axes[cell[part]], ends.rows(lanes[rows[part]])
+        away = np.einsum("nkd,nd->nk", near, end - vectors[cell[part]])
+        unit = np.maximum(ROUNDED * looks.eps * np.abs(end), looks.grain * looks.spread)
+        is_off = np.abs(away) > np.einsum("nkd,nd->nk", np.abs(near), unit)
         off[part] = is_off.any(axis=1)
         way.append(np.einsum("nk,nkd->nd", np.where(is_off, away, 0), near)[off[part]])
     return rows[off], np.concatenate(way)

@@ -115,6 +115,19 @@ def test_start_that_stops_beside_a_saddle_is_labelled_by_its_side():
     assert basins.attractors.falls_to[4].tolist() == [3, 1]
 
 
+@pytest.mark.long
+def test_line_of_symmetry_leads_to_a_saddle_whatever_the_spread_of_each_coordinate():
+    def turned(w):
+        return landscapes.double_well(jnp.stack([w[0] + w[1], w[0] - w[1]]) / jnp.sqrt(2.0))
+
+    along = np.linspace(-2, 2, 20)
+    others = np.stack([along, along * 0.3 + 0.1], axis=1)
+    starts = np.concatenate([np.stack([along, along], axis=1), others])
+    basins = mapped(turned, np.float32(starts), 0.1)
+    assert (basins.attractors.verdict[basins.labels[:20]] == Verdict.SADDLE).all()
+    assert (basins.attractors.verdict[basins.labels[20:]] == Verdict.MINIMUM).all()
+
+
 def test_degenerate_saddle_is_labelled_as_a_saddle():
     # along y = 0 from x > 0 the monkey saddle is x^3: it ends at the origin, where its Hessian is 0
     starts = np.stack([np.linspace(0.1, 1, 50), np.zeros(50)], axis=1).astype(np.float32)
