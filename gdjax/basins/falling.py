@@ -75,10 +75,9 @@ def fallen(
 ) -> CriticalPoint:
     """Return the minima [n] that runs of some lanes reach from saddles [n, dim] pushed along ways.
 
-    Ways are of any length. The kind is NONE where no minimum is reached.
+    Ways are in units of the spread, of any length. The kind is NONE where no minimum is reached.
     """
-    ways = ways / looks.spread
-    ways /= np.linalg.norm(ways, axis=1, keepdims=True)
+    ways = ways / np.linalg.norm(ways, axis=1, keepdims=True)
 
     def pushed(rows: np.ndarray, push: float) -> CriticalPoint:
         there = vectors[rows] + push * looks.tol * ways[rows] * looks.spread

@@ -50,7 +50,7 @@ def sides(
     if ends.dim > LARGEST_HESSIAN:  # of which only one negative curvature was looked for
         index[members.bottoms :] = falling.sum(axis=1)
     for side, sign in enumerate((1.0, -1.0)):
-        ended = fallen(looks, ends, symmetry, lanes, vectors, sign * axes[:, 0])
+        ended = fallen(looks, ends, symmetry, lanes, vectors, sign * axes[:, 0] / looks.spread)
         found[members.bottoms :, side] = labels_of(looks, members, lanes, ended)
     return index, found
 
@@ -98,7 +98,10 @@ def led_on(
 def _off_manifold(
     looks: Looks, ends: Ends, lanes: np.ndarray, cells: Gathered, found: CriticalPoint
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return which of the runs [m] are off a saddle's stable manifold, and which way [m, dim]."""
+    """Return which of the runs [m] are off a saddle's stable manifold, and which way.
+
+    The ways [m, dim] are in units of the spread.
+    """
     is_saddle = (found.kind != NONE) & ~is_bottom(found.kind)
     rows = np.flatnonzero((cells.of >= 0) & is_saddle[cells.of])
     if not len(rows):
@@ -115,4 +118,4 @@ def _off_manifold(
         is_off = np.abs(away) > np.einsum("nkd,nd->nk", np.abs(near), unit)
         off[part] = is_off.any(axis=1)
         way.append(np.einsum("nk,nkd->nd", np.where(is_off, away, 0), near)[off[part]])
-    return rows[off], np.concatenate(way)
+    return rows[off], np.concatenate(way) / looks.spread
