@@ -134,6 +134,7 @@ def test_symmetry_that_changes_the_shape_is_refused():
         mapped(landscapes.himmelblau, ONE, 0.01, symmetry=jnp.sum)
 
 
+@pytest.mark.long
 def test_polish_is_in_double_precision_though_the_runs_are_not():
     basins = mapped(landscapes.himmelblau, np.float32([[3.5, 2.5], [-3.0, -3.0]]), 0.01)
     assert not jax.config.jax_enable_x64

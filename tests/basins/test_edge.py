@@ -136,6 +136,7 @@ def test_third_basin_is_reported_with_its_saddle():
     np.testing.assert_allclose(found.minima, [first, third], atol=1e-5)
 
 
+@pytest.mark.long
 def test_degenerate_saddle_has_no_index_in_float64(x64):
     found = between(three_valleys, (-0.5, 0.1), (0.3, 0.5))
     assert (status_name(found), int(found.index)) == ("DEGENERATE", 0)

@@ -196,7 +196,7 @@ def in_batches():
 @pytest.mark.parametrize(
     "tol",
     [
-        pytest.param(0.0, id="out of budget"),
+        pytest.param(0.0, id="out of budget", marks=pytest.mark.long),
         pytest.param(0.03, id="by the chance of a batch", marks=pytest.mark.long),
     ],
 )

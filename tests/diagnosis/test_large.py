@@ -98,6 +98,7 @@ def at_rest():
     return of
 
 
+@pytest.mark.long
 def test_falling_direction_hidden_in_a_kernel_is_no_valley(at_rest):
     flat = np.where(np.arange(260) < 10, 0.0, 1.0)
     assert at_rest(flat, -1.0).verdict == Verdict.SADDLE

@@ -127,6 +127,7 @@ def test_an_attractor_that_only_fine_cells_show_has_the_label_it_has_in_the_whol
     np.testing.assert_array_equal(refined.labels(), basins.labels)
 
 
+@pytest.mark.long
 def test_an_island_between_the_corners_is_bounded_by_the_audit():
     refined = refine(island, SQUARE, 6, coarse=2, audit=1000)
     x, y = centres(128)
