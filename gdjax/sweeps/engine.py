@@ -39,7 +39,7 @@ class Sweep:
     key: Any
     blocks: Blocks
     layout: Layout
-    options: dict[str, Any]  # of the compiler
+    options: dict[type, dict[str, Any]]  # of the compiler, for each kind of block
     packing: Packings
     collector: Collector
     careful: bool  # whether no lane that begins is left undecided

@@ -86,7 +86,7 @@ class LaneProgram:
         self,
         blocks: Sequence[type[Fresh] | type[Waiting]],
         layout: Layout,
-        options: dict[str, Any],
+        options: dict[type, dict[str, Any]],
         device: Any,
         shared: tuple[PyTree, Any],
         *,
@@ -110,7 +110,7 @@ def _programs(
     lane: tuple[TracedLane, Packings],
     dims: int,
     layout: Layout,
-    options: dict[str, Any],
+    options: dict[type, dict[str, Any]],
     device: Any,
     shared: tuple[PyTree, Any],
 ) -> dict[type, BlockProgram]:
@@ -129,7 +129,7 @@ def _programs(
             lanes = block.shapes(layout, dims, packing.state.shapes(layout.lanes))
             args = *shared, whole((dims,)), lanes, whole((len(Rounds._fields) + 1,))
             lowered = program.lower(rooms[block], constants, *args)
-            compiled[block] = threads.submit(_compiled, lowered, options)
+            compiled[block] = threads.submit(_compiled, lowered, options[block])
     return {
         block: BlockProgram(compiled[block].result(), constants, rooms[block], device)
         for block in blocks

@@ -102,16 +102,20 @@ def block_layout(
     return Layout(width, -(-lanes // width), slowest(shape), axis, turns, unrolled, abreast)
 
 
-def compiler_options(traced: TracedLane, layout: Layout, device: Device) -> dict[str, Any]:
-    """Return the options of XLA that suit the tiles of a sweep."""
+def compiler_options(
+    traced: TracedLane, layout: Layout, device: Device, *, careful: bool
+) -> dict[str, Any]:
+    """Return the options of XLA that suit tiles whose lanes are careful, or are not."""
     if device.platform != "cpu":
         return {}
     options: dict[str, Any] = {"xla_cpu_prefer_vector_width": 512}  # where the CPU has as wide ones
     if traced.entrywise:
         # It cuts long sums into short ones. Here nothing is summed but the lanes that run.
         options["xla_disable_hlo_passes"] = "tree_reduction_rewriter"
-        # Else it copies what two kernels read. From jax 0.12 on it takes minutes to compile so.
-        options["xla_cpu_copy_insertion_use_region_analysis"] = CALLS_EACH_LOOP
+        # Else it copies what two kernels read. From jax 0.12 on it takes minutes to compile so, and
+        # before, it forgets to copy the point before, so that lanes never end.
+        region_analysis = CALLS_EACH_LOOP and not careful
+        options["xla_cpu_copy_insertion_use_region_analysis"] = region_analysis
     elif layout.abreast and CALLS_EACH_LOOP:
         # XLA would drop the barriers before it decides what to compute again.
         options["xla_disable_hlo_passes"] = "cse_barrier_expander"

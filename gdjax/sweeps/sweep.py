@@ -14,7 +14,7 @@ from gdjax.descent.running import execute
 from gdjax.descent.stepping import first_state
 from gdjax.sweeps.axes.concrete import check_concrete
 from gdjax.sweeps.batch_sizes import check_sizes
-from gdjax.sweeps.block import Packings
+from gdjax.sweeps.block import Fresh, Packings, Waiting
 from gdjax.sweeps.boxes import blocks
 from gdjax.sweeps.collect import Arrays, whole_outcome
 from gdjax.sweeps.diagnosed import diagnosed
@@ -144,7 +144,10 @@ def sweep(
         collector = Arrays(lanes.shape, traced, packing.kept, files)
     each = lanes_of_a_block(layout, traced, lanes.count, in_all)
     cut = blocks(lanes.shape, layout.tile, each)
-    options = compiler_options(traced, layout, on[0])
+    options = {
+        Fresh: compiler_options(traced, layout, on[0], careful=traced.careful),
+        Waiting: compiler_options(traced, layout, on[0], careful=True),
+    }
     request = Sweep(
         program,
         sources,
