@@ -316,6 +316,7 @@ def test_a_sweep_compiles_no_data_in(monkeypatch):
     assert all(len(text) < 400_000 for text in texts)  # the data would be 480,000 characters
 
 
+@pytest.mark.long
 def test_a_map_of_basins_looks_at_the_loss_of_all_examples():
     in_order = batches.mini(np.float32([0.99999, 1.00001]), 1, shuffle=False)
 

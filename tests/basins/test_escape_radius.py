@@ -67,6 +67,7 @@ def test_start_that_diverges_has_escaped():
     np.testing.assert_allclose(found.radius, 1, atol=1e-5)
 
 
+@pytest.mark.long
 def test_float64_brackets_are_narrower(x64):
     d = Descent(lambda x: x**4 / 4 - x**2 / 2, 0.0, optax.sgd(0.1))
     found = escape_radius(d, jnp.array([1.0]), 1.5, directions=[[-1.0]])

@@ -76,6 +76,7 @@ def test_map_too_small_for_boxes_has_no_entropy(capsys):
     assert "basin_entropy" not in json.loads(capsys.readouterr().out)["measures"]
 
 
+@pytest.mark.long
 def test_learning_rate_optimizer_and_steps_are_used(capsys):
     main([*FEW, "--json", "--optimizer", "adam", "--learning-rate", "0.05", "--steps", "2"])
     found = json.loads(capsys.readouterr().out)
