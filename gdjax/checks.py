@@ -79,6 +79,21 @@ def positive_scalar(name: str, value: Any) -> Any:
     return value
 
 
+def momentum(name: str, value: Any) -> Any:
+    """Return `value` if it is a scalar from 0 to below 1, else raise naming the argument."""
+    value = finite_scalar(name, value)
+    if is_concrete(value) and not 0 <= value < 1:
+        raise ValueError(f"{name}: expected a number from 0 to below 1, got {value!r}")
+    return value
+
+
+def flag(name: str, value: Any) -> bool:
+    """Return `value` if it is True or False, else raise naming the argument."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{name}: expected a bool, got {value!r}")
+    return bool(value)
+
+
 def whole_number(name: str, value: Any, least: int) -> int:
     """Return `value` as an int of at least `least`, else raise naming the argument."""
     try:

@@ -219,9 +219,7 @@ def advise(
             f"optimizer_family: expected one of {', '.join(FAMILIES)}, got {optimizer_family!r}"
         )
     family, default = FAMILIES[optimizer_family]
-    momentum = checks.finite_scalar("momentum", default if momentum is None else momentum)
-    if checks.is_concrete(momentum) and not 0 <= momentum < 1:
-        raise ValueError(f"momentum: expected a number from 0 to below 1, got {momentum!r}")
+    momentum = checks.momentum("momentum", default if momentum is None else momentum)
     key = None if key is None else checks.typed_key("key", key)
     if opt_state is not None:
         _check_moments(family, optimizer_family, opt_state)

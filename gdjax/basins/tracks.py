@@ -64,11 +64,8 @@ def tracks(basins: Basins, along: str, *, momentum: float = 0.0, nesterov: bool 
         raise TypeError(f"basins: expected what gdjax.map_basins returns, got {basins!r}")
     if along not in basins.dims:
         raise ValueError(f"along: expected one of {basins.dims}, got {along!r}")
-    momentum = float(checks.finite_scalar("momentum", momentum))
-    if not 0 <= momentum < 1:
-        raise ValueError(f"momentum: expected a number from 0 to below 1, got {momentum!r}")
-    if not isinstance(nesterov, bool):
-        raise TypeError(f"nesterov: expected True or False, got {nesterov!r}")
+    momentum = float(checks.momentum("momentum", momentum))
+    nesterov = checks.flag("nesterov", nesterov)
     axis, count = basins.dims.index(along), len(basins.attractors.loss)
     labels = np.moveaxis(basins.labels, axis, 0).reshape(basins.labels.shape[axis], -1)
     share = np.stack([np.bincount(row[row >= 0], minlength=count) for row in labels], axis=1)

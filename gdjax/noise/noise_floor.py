@@ -5,7 +5,6 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 from jax import lax
 
@@ -106,17 +105,14 @@ def noise_floor(
             f"got {learning_rate!r}"
         )
     rate = checks.positive_scalar("learning_rate", learning_rate)
-    momentum = checks.at_least_zero("momentum", momentum)
-    if checks.is_concrete(momentum) and not momentum < 1:
-        raise ValueError(f"momentum: expected a number below 1, got {momentum!r}")
-    if not isinstance(nesterov, (bool, np.bool_)):
-        raise TypeError(f"nesterov: expected a bool, got {nesterov!r}")
+    momentum = checks.momentum("momentum", momentum)
+    nesterov = checks.flag("nesterov", nesterov)
     steps = checks.whole_number("steps", steps, least=1)
     chains = checks.whole_number("chains", chains, least=2)
     key = checks.typed_key("key", jax.random.key(0) if key is None else key)
     # Momentum costs a copy of the parameters.
     decay = None if checks.is_concrete(momentum) and momentum == 0 else momentum
-    static = loss, steps, chains, epoch, bool(nesterov)
+    static = loss, steps, chains, epoch, nesterov
     return _noise_floor(*static, params, batches, rate, decay, args, key)
 
 

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from gdjax import checks
+from gdjax.advice.dynamics import Dynamics
 from gdjax.batches import Batches, Order
 
 DOUBLINGS = 64  # of the time, after which all has settled that settles
@@ -46,8 +47,8 @@ class Momentum:
         pull, keep = (1 + decay, decay**2) if self.nesterov else (jnp.ones_like(decay), decay)
         keep, lost = jnp.broadcast_to(keep, reach.shape), jnp.broadcast_to(1 - decay, reach.shape)
         change = jnp.array([[-pull * reach, -keep], [reach, -lost]])
-        most = 2 * (1 + decay) / (1 + 2 * decay if self.nesterov else 1)
-        stable = (reach > 0) & (reach < most)
+        dynamics = Dynamics(decay, jnp.bool_(self.nesterov), jnp.bool_(False))
+        stable = (reach > 0) & (reach < dynamics.largest_reach())
         return (
             jnp.moveaxis(change, (0, 1), (-2, -1)),
             jnp.stack([-pull, jnp.ones_like(pull)]),

@@ -19,6 +19,7 @@ from gdjax.sweeps.patience import Patience
 from gdjax.sweeps.pool import Living, Pool
 from gdjax.sweeps.progress import Bar
 from gdjax.sweeps.threads import with_settings
+from gdjax.sweeps.traced_lane import TracedLane
 from gdjax.sweeps.turns import is_running, is_undecided
 from gdjax.trees import PyTree
 
@@ -42,8 +43,7 @@ class Sweep:
     options: dict[type, dict[str, Any]]  # of the compiler, for each kind of block
     packing: Packings
     collector: Collector
-    careful: bool  # whether no lane that begins is left undecided
-    at_once: bool  # whether the first turn runs a lane to its end
+    traced: TracedLane
     spread: bool  # whether each worker has a tile at most: then none is packed with others
     turn: float  # seconds that a turn of a lane takes, roughly
 
@@ -83,14 +83,14 @@ class Slot:
         kind = Waiting if isinstance(block, Waiting) else Fresh
         with self.lock:
             if not self.programs:
-                goes_on = not (self.sweep.at_once or self.sweep.spread)
+                goes_on = not (self.sweep.traced.at_once or self.sweep.spread)
                 self._compile(Fresh, *[Waiting] * goes_on)
             if kind not in self.programs:  # after more turns than a round has
                 self._compile(kind)
             return self.programs[kind]
 
     def _compile(self, *blocks: type[Fresh] | type[Waiting]) -> None:
-        layout, options, careful = self.sweep.layout, self.sweep.options, self.sweep.careful
+        layout, options, careful = self.sweep.layout, self.sweep.options, self.sweep.traced.careful
         self.programs |= self.sweep.program.compiled(
             blocks, layout, options, self.device, self.lane, careful=careful
         )
@@ -224,7 +224,7 @@ def _collected(
         state = packing.state.taken(done.state, living)
     else:
         code = packing.left.leaves_of(done.state)[0]
-        living = _living(sweep, done, code, tiles, is_running if sweep.careful else _is_open)
+        living = _living(sweep, done, code, tiles, is_running if sweep.traced.careful else _is_open)
         count = int(block.lanes.sum())
         _collect_fresh(sweep, block, living, done)
         place, base = sweep.blocks.place(living, block), 0

@@ -9,7 +9,7 @@ from jax import lax
 
 from gdjax.descent.cost import repeated, trials_of
 from gdjax.descent.description import canonical
-from gdjax.sweeps.lanes import Lane, Lanes
+from gdjax.sweeps.lanes import Lane, Lanes, place_of
 from gdjax.trees import PyTree
 
 ABREAST = 64  # lanes
@@ -18,17 +18,17 @@ ABREAST = 64  # lanes
 def trials(lanes: Lanes, steps: np.ndarray) -> np.ndarray:
     """Return how many gradients the searches of each lane took in its steps [*shape]."""
     numbers = np.arange(lanes.count, dtype=np.int32)
-    places = [index.astype(np.int32) for index in np.unravel_index(numbers, lanes.shape)]
-    counts = _program(lanes.lane)(lanes.sources, lanes.key, numbers, places, steps.ravel())
+    program = _program(lanes.lane, lanes.shape)
+    counts = program(lanes.sources, lanes.key, (numbers, steps.ravel()))
     return np.asarray(counts).reshape(lanes.shape)
 
 
 @lru_cache(maxsize=32)
-def _program(lane: Lane) -> Any:
-    def of_lanes(sources: PyTree, key: Any, *lanes: Any) -> jax.Array:
-        def of_lane(lane_and_steps: Any) -> jax.Array:
-            number, place, steps = lane_and_steps
-            d = lane.descent(lane.values(sources, place), number, key)
+def _program(lane: Lane, shape: tuple[int, ...]) -> Any:
+    def of_lanes(sources: PyTree, key: Any, lanes: Any) -> jax.Array:
+        def of_lane(number_and_steps: Any) -> jax.Array:
+            number, steps = number_and_steps
+            d = lane.descent(lane.values(sources, place_of(number, shape)), number, key)
             return trials_of(canonical(repeated(d, steps)))
 
         return lax.map(of_lane, lanes, batch_size=ABREAST)

@@ -121,9 +121,7 @@ def sweep(
     sources, own_key = jax.device_put((lanes.sources, lanes.key), on[0])
     check_concrete("lane: sweep is called inside jit", sources)
     reducers = None if reduce is None else checked_reducers(reduce)
-    if not isinstance(diagnose, (bool, np.bool_)):
-        raise TypeError(f"diagnose: expected a bool, got {diagnose!r}")
-    if diagnose and reducers is not None:
+    if checks.flag("diagnose", diagnose) and reducers is not None:
         raise ValueError("diagnose: lanes that are reduced leave nothing to be diagnosed")
     keep = reducers or (watched_outcome if diagnose else whole_outcome)
     program = lane_program(watched(lanes.lane) if diagnose else lanes.lane, keep)
@@ -157,8 +155,7 @@ def sweep(
         options,
         packing,
         collector,
-        traced.careful,
-        traced.at_once,
+        traced,
         spread,
         seconds_a_turn(traced),
     )
