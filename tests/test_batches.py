@@ -134,6 +134,7 @@ KINDS = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "kind",
     ["shuffled", *(pytest.param(k, marks=pytest.mark.long) for k in KINDS if k != "shuffled")],
@@ -376,10 +377,9 @@ def check_noise(size, steps, replace, seeds):
     [
         (1, True),
         (8, False),
-        (256, False),
         *(
             pytest.param(*case, marks=pytest.mark.long)
-            for case in [(1, False), (8, True), (64, False), (64, True), (256, True)]
+            for case in [(1, False), (8, True), (64, False), (64, True), (256, False), (256, True)]
         ),
     ],
 )

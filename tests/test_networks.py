@@ -145,6 +145,7 @@ def test_a_pytree_prefix_of_learning_rates_scales_any_optimizer():
     chex.assert_trees_all_close(by_prefix.params, by_labels.params, rtol=1e-5)
 
 
+@pytest.mark.long
 def test_learning_rates_of_layers_are_swept():
     start = of_dict()[1]
 

@@ -152,6 +152,7 @@ def random_inside(w):
     return jnp.sum((w - jax.random.normal(jax.random.key(0), (2,))) ** 2)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("loss", [of_one_type, pytest.param(random_inside, marks=pytest.mark.long)])
 def test_loss_that_double_precision_would_change_is_polished_in_that_of_the_runs(loss):
     basins = mapped(loss, np.float32([[1, 1], [-1, 0]]), 0.1)
@@ -172,6 +173,7 @@ def test_random_numbers_of_a_lane_are_those_of_its_run():
     np.testing.assert_allclose(basins.attractors.params[basins.labels], runs.params, atol=1e-3)
 
 
+@pytest.mark.long
 def test_ends_at_one_place_of_different_losses_are_looked_at_apart():
     def lane(start, sign):  # 0 is a minimum of the one loss and a maximum of the other
         return Descent(lambda w: sign * w**2, start, optax.sgd(0.1))
@@ -208,6 +210,7 @@ def test_ends_at_their_attractors_are_well_separated_and_not_ambiguous(started):
     assert not gdjax.map_basins(close).ambiguous.any()
 
 
+@pytest.mark.long
 def test_minima_that_only_a_chain_merges_are_ambiguous():
     gap = 4e-3  # of minima at 0, ±gap, ±2 gap, …; the spread is about 9, so that they chain
 

@@ -175,6 +175,7 @@ def squares(z):
     return z.real**2 + z.imag**2  # of which, unlike of |z|², jax knows the derivatives at 0
 
 
+@pytest.mark.long
 def test_any_pytree_and_arguments_of_the_loss_are_taken():
     def loss(tree, height):
         return height * (tree["x"] ** 2 - 1) ** 2 + jnp.sum(squares(tree["z"] - 1j))

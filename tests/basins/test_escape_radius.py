@@ -58,6 +58,7 @@ def test_random_rays_are_bounded_by_the_nearest_border_and_depend_on_the_key_alo
     np.testing.assert_allclose(found.radius, expected, rtol=1e-5)
 
 
+@pytest.mark.long
 def test_start_that_diverges_has_escaped():
     def hole(x):  # x^2 / 2 - x^4 / 4: beyond 1 there is no return
         return x**2 / 2 - x**4 / 4
@@ -75,6 +76,7 @@ def test_float64_brackets_are_narrower(x64):
     np.testing.assert_allclose(found.high - found.low, 1.5 / 32 / 2**20)
 
 
+@pytest.mark.long
 def test_first_escape_counts_where_starts_beyond_return():
     # a step from beyond √(1 + 1/0.9) leads across to the other well, and from farther back again
     d = Descent(landscapes.double_well.in_dimension(1), jnp.zeros(1), optax.sgd(0.9), stop=FINE)

@@ -52,6 +52,7 @@ def test_flow_of_separable_wells_goes_to_the_signs_of_the_coordinates(wells):
     assert not flow.unresolved.any()
 
 
+@pytest.mark.long
 def test_labels_are_those_of_the_map_of_the_runs(wells):
     runs, found = wells
     basins = gdjax.map_basins(runs)
@@ -95,6 +96,7 @@ def test_largest_faithful_rate_is_told_in_the_order_of_the_rates(wells):
     np.testing.assert_array_equal(found.faithful_at, found.faithful_up_to)
 
 
+@pytest.mark.long
 def test_order_of_the_starts_changes_no_label(wells):
     starts = starts_of(wells[1].flow)
     order = np.random.default_rng(0).permutation(len(starts))
@@ -102,6 +104,7 @@ def test_order_of_the_starts_changes_no_label(wells):
     np.testing.assert_array_equal(shuffled.labels.ravel(), wells[1].flow.labels.ravel()[order])
 
 
+@pytest.mark.long
 def test_starts_on_the_border_are_unresolved_and_no_others():
     starts = np.array(np.meshgrid(np.linspace(-2, 2, 16), np.linspace(-2, 2, 16))).T.reshape(-1, 2)
     starts[::5, 0] = 0.0
@@ -121,6 +124,7 @@ def test_stiff_valley_is_followed_to_its_end_where_no_run_gets():
     assert (found.faithful_up_to == 0).all()
 
 
+@pytest.mark.long
 def test_flow_that_leaves_has_no_label_but_is_resolved():
     runs = swept(a=np.array([[1.0, 0.0]]))  # along the second coordinate it runs away
     found = fidelity(runs)
@@ -130,6 +134,7 @@ def test_flow_that_leaves_has_no_label_but_is_resolved():
     assert np.isnan(found.faithful_up_to).all()
 
 
+@pytest.mark.long
 def test_flow_of_one_optimizer_serves_another(wells):
     def pushed(start, learning_rate, a, b):
         d = lane(start, learning_rate, a, b)

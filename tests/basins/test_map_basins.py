@@ -78,6 +78,7 @@ def test_order_of_the_starts_changes_no_label():
     np.testing.assert_array_equal(shuffled.attractors.params, straight.attractors.params)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("scale", "height"), [(1e-3, 1e4), pytest.param(1e3, 1e-4, marks=pytest.mark.long)]
 )
@@ -128,6 +129,7 @@ def test_line_of_symmetry_leads_to_a_saddle_whatever_the_spread_of_each_coordina
     assert (basins.attractors.verdict[basins.labels[20:]] == Verdict.MINIMUM).all()
 
 
+@pytest.mark.long
 def test_degenerate_saddle_is_labelled_as_a_saddle():
     # along y = 0 from x > 0 the monkey saddle is x^3: it ends at the origin, where its Hessian is 0
     starts = np.stack([np.linspace(0.1, 1, 50), np.zeros(50)], axis=1).astype(np.float32)
@@ -161,7 +163,7 @@ def some_now_all_on_purpose(names, now):
     return [n if n in now else pytest.param(n, marks=pytest.mark.long) for n in names]
 
 
-NOW = ["slope that a loss stops", "shallow saddle", "inflection"]
+NOW = ["shallow saddle"]
 
 
 @pytest.mark.parametrize("name", some_now_all_on_purpose(NOT_MINIMA, NOW))
@@ -180,7 +182,7 @@ ONE_ATTRACTOR = {
 }
 
 
-NOW = ["quartic minimum", "circle of minima"]
+NOW = ["circle of minima"]
 
 
 @pytest.mark.parametrize("name", some_now_all_on_purpose(ONE_ATTRACTOR, NOW))
@@ -196,6 +198,7 @@ def test_two_valleys_stay_two_attractors():
     assert basins.attractors.size.tolist() == [200, 200]
 
 
+@pytest.mark.long
 def test_coordinates_may_have_scales_far_apart():
     def loss(w):
         return ((w[0] * 1e3) ** 2 - 1) ** 2 + ((w[1] * 1e-3) ** 2 - 1) ** 2
@@ -212,6 +215,7 @@ def test_coordinates_may_have_scales_far_apart():
     )
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.long)])
 def test_deeper_minimum_is_first_however_high_the_starts(seed):
     def tilted(w):
@@ -243,6 +247,7 @@ def test_diverged_and_unfinished_runs_get_no_label():
     assert gdjax.map_basins(runs).labels.tolist() == [[-1, 0], [-1, -1]]
 
 
+@pytest.mark.long
 def test_no_converged_run_at_all_gives_an_empty_map():
     basins = mapped(landscapes.himmelblau, FEW, 0.01, max_steps=1)
     assert (basins.labels == -1).all()
@@ -291,6 +296,7 @@ def test_index_and_dimension_of_many_parameters_are_counted():
     assert basins.attractors.flat_dimension[basins.labels[2]] == 5
 
 
+@pytest.mark.long
 def test_curvatures_are_those_of_the_hessian_at_the_minimum():
     basins = mapped(landscapes.quadratic(50.0), gdjax.grid((-1, 1, 4), (-1, 1, 4)), 0.02)
     np.testing.assert_allclose(basins.attractors.curvature_min, [1.0], rtol=1e-5)

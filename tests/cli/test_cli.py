@@ -64,6 +64,7 @@ def test_basins_json_has_the_measures(capsys):
     assert found["wada"]["is_wada"] is False
 
 
+@pytest.mark.long
 def test_starts_on_a_line_of_symmetry_are_no_basin_that_borders_are_measured_of(capsys):
     main(["basins", "double_well", "--resolution", "33", "--json"])
     found = json.loads(capsys.readouterr().out)
@@ -71,6 +72,7 @@ def test_starts_on_a_line_of_symmetry_are_no_basin_that_borders_are_measured_of(
     assert found["measures"]["boundary_entropy"]["proves_fractal"] is False
 
 
+@pytest.mark.long
 def test_map_too_small_for_boxes_has_no_entropy(capsys):
     main(["basins", "himmelblau", "--resolution", "4", "--json"])
     assert "basin_entropy" not in json.loads(capsys.readouterr().out)["measures"]
@@ -151,6 +153,7 @@ def test_json_has_null_where_a_number_is_not_finite(capsys, tmp_path, monkeypatc
     assert found["params"] == [1.0]
 
 
+@pytest.mark.long
 def test_basins_json_has_null_where_a_number_is_not_finite(capsys):
     main([*FEW, "--json", "--learning-rate", "1e9"])
     found = strict_json(capsys.readouterr().out)

@@ -95,6 +95,7 @@ def test_examples_of_an_update_are_those_that_count(options, examples):
     assert gdjax.cost(d).examples == pytest.approx(examples)
 
 
+@pytest.mark.long
 def test_batches_on_the_host_cost_what_those_in_memory_do():
     hosts = {
         "drawn": (batches.host(DATA, 64, shuffle=False), 64),

@@ -162,9 +162,10 @@ def test_sigmoid_neuron_is_on_a_plateau_first_and_slow_after_300_steps():
 
 @pytest.mark.parametrize(
     "stop",
-    [pytest.param(None, marks=pytest.mark.long), gdjax.stop.step_below(1e-3)],
+    [None, gdjax.stop.step_below(1e-3)],
     ids=["none", "step"],
 )
+@pytest.mark.long
 def test_rate_that_moves_nothing_is_at_no_minimum(stop):
     stuck = Descent(lambda w: w**2, 1.0, optax.sgd(0.0), stop=stop, max_steps=10)
     assert diagnosed(stuck).verdict == Verdict.SLOW
@@ -207,6 +208,7 @@ def test_noise_of_batches_is_no_minimum(in_batches, tol):
     assert found.lyapunov < 0
 
 
+@pytest.mark.long
 def test_descent_to_the_noise_floor_is_slow_before_it_is_there(in_batches):
     found = in_batches(0.01, 0.0, 30)
     assert found.verdict == Verdict.SLOW

@@ -166,6 +166,7 @@ def test_diverging_lanes_with_a_memory_of_their_own_end_as_they_do_alone():
     np.testing.assert_allclose(runs.record["mean"], expected.record["mean"], rtol=1e-3)
 
 
+@pytest.mark.long
 def test_lanes_whose_turns_take_long_do_not_begin_anew_when_they_diverge(monkeypatch):
     x = np.random.default_rng(0).normal(size=(200, 8)).astype(np.float32)
     bases, take = [], Pool.taken

@@ -140,6 +140,7 @@ def test_an_island_between_the_corners_is_bounded_by_the_audit():
     assert inside[tuple(missed.starts.T)].all()
 
 
+@pytest.mark.long
 def test_what_is_missed_is_known_where_all_is_audited():
     refined = refine(island, SQUARE, 4, coarse=2, audit=10**6)
     x, y = centres(32)
@@ -173,6 +174,7 @@ def test_quadrants_of_the_double_well(dims, coarse, levels):
     np.testing.assert_array_equal(refined.labels(), (positive * weights).sum(axis=0))
 
 
+@pytest.mark.long
 def test_without_levels_it_is_the_whole_map():
     refined = refine(half_plane, SQUARE, 0, coarse=16)
     basins = full(half_plane, "start", x=(-2, 2, 16), y=(-2, 2, 16))
