@@ -15,9 +15,20 @@ from jax import lax
 from gdjax.curvature.extremes import LARGEST_HESSIAN, MOST_STEPS, both_ends, steps_for
 from gdjax.curvature.lanczos import Product
 from gdjax.curvature.products import columns, widened
+from gdjax.curvature.small import eigh
 from gdjax.descent.description import whole_arguments
 from gdjax.diagnosis.large import large_point
-from gdjax.diagnosis.point import NONE, point
+from gdjax.diagnosis.point import (
+    NONE,
+    Approach,
+    approached,
+    beside,
+    described,
+    is_degenerate,
+    kind_there,
+    nothing_seen,
+    probed_there,
+)
 from gdjax.diagnosis.surface import Surface, model, noise
 from gdjax.diagnosis.verdict import Verdict
 from gdjax.losses import value
@@ -52,16 +63,33 @@ class CriticalPoint(NamedTuple):
     end_error: jax.Array  # how the rounding of the runs moves that
 
 
+class Doubt(NamedTuple):
+    """What to look at once more where the curvatures do not tell the kind of a point."""
+
+    is_degenerate: jax.Array  # bool []
+    approach: Approach | None  # None where there are too many parameters for the Hessian
+    near: jax.Array  # bool [] whether the end is
+    no_higher: jax.Array  # bool [] than the end
+
+    def refused(self, kind: jax.Array) -> jax.Array:
+        """Return the kind, NONE if it is that of a point that the end was not rounded off."""
+        taken = self.near & (~is_bottom(kind) | self.no_higher)
+        return jnp.where(taken, kind, NONE)
+
+
 @lru_cache(maxsize=32)
-def critical_points_program(lane: Lane, precision: Precision) -> Callable[..., CriticalPoint]:
+def critical_points_program(
+    lane: Lane, precision: Precision
+) -> Callable[..., tuple[CriticalPoint, Doubt]]:
     """Return a function of `(values, numbers, key, params, spread)` to `CriticalPoint`s.
 
-    `values`, `numbers` and `params` have a leading axis of points; `spread` is [dim].
+    `values`, `numbers` and `params` have a leading axis of points; `spread` is [dim]. The kind of a
+    degenerate point is left open: few losses have one, and what finds it takes long to compile.
     """
 
     @jax.jit
     def critical_points(values: PyTree, numbers: Any, key: Any, params: PyTree, spread: jax.Array):
-        def look(end: tuple) -> CriticalPoint:
+        def look(end: tuple) -> tuple[CriticalPoint, Doubt]:
             values, number, params = end
             at = scaled_surface(lane, precision, values, number, key, spread)
             x = real_vector(params)[0].astype(spread.dtype) / spread
@@ -70,6 +98,25 @@ def critical_points_program(lane: Lane, precision: Precision) -> Callable[..., C
         return lax.map(look, (values, numbers, params), batch_size=abreast(spread.size))
 
     return critical_points
+
+
+@lru_cache(maxsize=32)
+def degenerate_kinds_program(lane: Lane, precision: Precision) -> Callable[..., jax.Array]:
+    """Return a function of `(values, numbers, key, doubts, spread)` to the kinds of points."""
+
+    @jax.jit
+    def kinds(values: PyTree, numbers: Any, key: Any, doubts: Doubt, spread: jax.Array):
+        def look(one: tuple) -> jax.Array:
+            values, number, doubt = one
+            at = scaled_surface(lane, precision, values, number, key, spread)
+            a = doubt.approach
+            m = beside(at, model(at, a.x), a.largest)
+            probes = probed_there(at, a, m, jnp.ones((), a.x.dtype))
+            return doubt.refused(kind_there(a, m, probes))
+
+        return lax.map(look, (values, numbers, doubts), batch_size=abreast(spread.size))
+
+    return kinds
 
 
 def abreast(dim: int) -> int:
@@ -99,32 +146,38 @@ def scaled_surface(
     return Surface(lambda x: value(d.loss, unravel(x * spread), args), eps)
 
 
-def _look_closer(at: Surface, x: jax.Array, spread: jax.Array, eps: float) -> CriticalPoint:
-    anything, unit = jnp.full((), jnp.inf, x.dtype), jnp.ones((), x.dtype)
-    large = x.size > LARGEST_HESSIAN
-    if large:
-        p, *_ = large_point(at, x, anything, unit)
+def _look_closer(
+    at: Surface, x: jax.Array, spread: jax.Array, eps: float
+) -> tuple[CriticalPoint, Doubt]:
+    approach, doubtful = None, jnp.zeros((), bool)
+    anything = jnp.full((), jnp.inf, x.dtype)
+    if x.size > LARGEST_HESSIAN:
+        p, *_ = large_point(at, x, anything, jnp.ones((), x.dtype))
     else:
-        p = point(at, x, model(at, x), anything, unit)
+        first = model(at, x)
+        approach, m = approached(at, x, first)
+        doubtful = is_degenerate(approach, m)
+        p = described(first, anything, approach, m, nothing_seen())
     found = jnp.where(jnp.isfinite(p.x), p.x, x)
     error, end_error = noise(at._replace(eps=eps), jnp.stack([found, x])).loss
     loss = at.loss(found)
     near = jnp.max(jnp.abs(found - x)) <= FARTHEST_POLISH
-    taken = (p.kind != NONE) & near & (~is_bottom(p.kind) | (loss <= p.loss + error + end_error))
+    doubt = Doubt(doubtful, approach, near, loss <= p.loss + error + end_error)
     _, product = jax.linearize(jax.grad(at.loss), found)
     least, largest = _range(lambda v: product(v / spread) / spread, x)
-    return CriticalPoint(
+    point = CriticalPoint(
         vector=found * spread,
         loss=loss,
         loss_error=error,
         curvature_min=least,
         curvature_max=largest,
-        kind=jnp.where(taken, p.kind, NONE),
+        kind=doubt.refused(p.kind),
         index=p.negative,
         flat_dimension=p.flat_dimension,
         end_loss=p.loss,
         end_error=end_error,
     )
+    return point, doubt
 
 
 def is_bottom(kind: Any) -> Any:
@@ -136,7 +189,7 @@ def _range(product: Product, like: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Return the least and the largest eigenvalue of a symmetric matrix."""
     if like.size <= LARGEST_HESSIAN:
         matrix = columns(product, like.size, like.dtype)
-        values = jnp.linalg.eigvalsh((matrix + matrix.T) / 2)
+        values, _ = eigh((matrix + matrix.T) / 2)
         return values[0], values[-1]
     high, low = both_ends(product, like, jax.random.key(0), 1, steps_for(like.size, None))
     return -low.values[0], high.values[0]

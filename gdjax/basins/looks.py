@@ -4,6 +4,7 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from math import prod
 from typing import Any
 
 import jax
@@ -14,6 +15,7 @@ from gdjax.basins.critical import (
     CriticalPoint,
     Precision,
     critical_points_program,
+    degenerate_kinds_program,
     scaled_surface,
 )
 from gdjax.basins.ends import Ends
@@ -23,6 +25,8 @@ from gdjax.trees import PyTree, coarsest_eps, real_dtype, real_vector, strongly_
 
 TOGETHER = 2**12  # points of a call
 MOST_NUMBERS = 2**22  # of them
+FEWEST = 16  # points of a call, for one program of those that have a handful
+FEW_NUMBERS = 2**10  # of the Hessians of so many
 SAMPLE = 64  # losses that are compared
 
 
@@ -71,7 +75,14 @@ class Looks:
 
     def critical(self, numbers: np.ndarray, params: PyTree) -> CriticalPoint:
         """Return the critical points near some params [n, ...]."""
-        return self.called(critical_points_program, numbers, (params,))
+        found, doubts = self.called(critical_points_program, numbers, (params,))
+        rows = np.flatnonzero(doubts.is_degenerate)
+        if not len(rows):
+            return found
+        own = jax.tree.map(lambda x: x[rows], doubts)
+        kind = found.kind.copy()
+        kind[rows] = self.called(degenerate_kinds_program, numbers[rows], (own,))
+        return found._replace(kind=kind)
 
     def losses(self, numbers: np.ndarray, params: PyTree) -> np.ndarray:
         """Return the losses at some params [n, ...]."""
@@ -103,12 +114,12 @@ def _in_calls(
     program: Callable[..., Any], numbers: np.ndarray, rows: tuple, precision: Precision
 ) -> Any:
     """Call a program with rows [n, ...], a power of two at a time, to compile only a few."""
-    found, leaf = [], jax.tree.leaves(rows)[0]
-    dim = max(1, leaf[:1].size)
+    found, dim = [], sum(prod(leaf.shape[1:]) for leaf in jax.tree.leaves(rows))
     each = min(TOGETHER, 1 << max(MOST_NUMBERS // dim, 1).bit_length() - 1)
+    least = max(1, min(FEWEST, FEW_NUMBERS // dim**2))
     for first in range(0, max(len(numbers), 1), each):
         some = slice(first, first + each)
-        own, *others = (padded(x) for x in (numbers[some], *_cut(rows, some)))
+        own, *others = (padded(x, least) for x in (numbers[some], *_cut(rows, some)))
         with jax.enable_x64(True) if precision.double else nullcontext():
             out = program(own.astype(np.int32), *others)
             count = len(numbers[some])
@@ -175,13 +186,13 @@ def _cut(rows: tuple, some: slice) -> tuple:
     return tuple(jax.tree.map(lambda x: x[some], tree) for tree in rows)
 
 
-def padded(rows: PyTree) -> PyTree:
+def padded(rows: PyTree, least: int = 1) -> PyTree:
     """Return rows up to a power of 2, so that their number compiles only a few programs."""
 
     def pad(x: np.ndarray) -> np.ndarray:
         if not len(x):
-            return np.zeros((1, *x.shape[1:]), x.dtype)
-        missing = (1 << (len(x) - 1).bit_length()) - len(x)
+            return np.zeros((least, *x.shape[1:]), x.dtype)
+        missing = (1 << (max(least, len(x)) - 1).bit_length()) - len(x)
         return np.pad(x, [(0, missing)] + [(0, 0)] * (x.ndim - 1), mode="edge")
 
     return jax.tree.map(pad, rows)

@@ -43,6 +43,64 @@ class Point(NamedTuple):
     noise: Noise
 
 
+class Approach(NamedTuple):
+    """Where Newton's method leads from the end of a run, before flat axes there are probed."""
+
+    x: jax.Array  # [dim]
+    arrived: jax.Array  # bool [] whether it is a critical point
+    largest: jax.Array  # size of the curvatures at the end
+    at_end: Noise
+    there: Noise
+
+
+def approached(at: Surface, x: jax.Array, first: Model) -> tuple[Approach, Model]:
+    """Return where Newton's method leads from the end of a run, and the model there.
+
+    `first` is the model at the end.
+    """
+    found, m, shrunk = _polished(at, x, first)
+    largest = jnp.max(jnp.abs(first.curvatures))
+    m = beside(at, m, largest)
+    roundings = noise(at, jnp.stack([x, found]))
+    at_end, there = (jax.tree.map(lambda leaf, i=i: leaf[i], roundings) for i in (0, 1))
+    quiet = jnp.all(m.flat | (jnp.abs(m.slopes) <= NOISY * there.gradient))
+    return Approach(found, shrunk | quiet, largest, at_end, there), m
+
+
+def beside(at: Surface, m: Model, largest: jax.Array) -> Model:
+    """Return the model with what is rounding beside the largest curvature of the end flat as well.
+
+    Where all curvatures vanish at once, as at the minimum of x⁴, they do beside those.
+    """
+    return m._replace(flat=m.flat | is_flat(at, m.curvatures, largest))
+
+
+def is_degenerate(a: Approach, m: Model) -> jax.Array:
+    """Return whether it is a critical point whose kind the curvatures do not tell."""
+    return a.arrived & jnp.any(m.flat)
+
+
+def probed_there(at: Surface, a: Approach, m: Model, scale: jax.Array) -> Probes:
+    """Return what the loss does along the flat axes of a critical point."""
+    directions = flat_directions(at, a.x, m, scale)
+    left = flatness(at.eps) * jnp.max(jnp.abs(m.curvatures))
+    return probed(at, a.x, m.loss, directions, a.at_end.loss, scale, left)
+
+
+def nothing_seen() -> Probes:
+    """Return what there is to see where nothing is probed."""
+    return Probes(*(jnp.bool_(x) for x in NOTHING_SEEN))
+
+
+def kind_there(a: Approach, m: Model, probes: Probes) -> jax.Array:
+    """Return the kind of point that Newton's method leads to, NONE if it is no critical one."""
+    up, down = (jnp.any(~m.flat & (sign * m.curvatures > 0)) for sign in (1, -1))
+    # Of a point without a gradient, a negative curvature tells more than what is far away.
+    leads_down = down & (norm(m.gradient) <= NOISY * a.there.gradient)
+    critical = a.arrived & (~probes.slides | leads_down)
+    return jnp.where(critical, kind_of(up, down, jnp.any(m.flat), probes), NONE)
+
+
 def point(
     at: Surface, x: jax.Array, first: Model, first_loss: jax.Array, scale: jax.Array
 ) -> Point:
@@ -50,44 +108,24 @@ def point(
 
     `first` is the model there.
     """
-    found, m, shrunk = _polished(at, x, first)
-    # Where all curvatures vanish at once, as at that of x⁴, they do beside those of the end.
-    m = m._replace(flat=m.flat | is_flat(at, m.curvatures, jnp.max(jnp.abs(first.curvatures))))
-    roundings = noise(at, jnp.stack([x, found]))
-    rounding, there = (jax.tree.map(lambda leaf, i=i: leaf[i], roundings) for i in (0, 1))
-    at_noise = norm(first.gradient) <= NOISY * rounding.gradient
-    quiet = jnp.all(m.flat | (jnp.abs(m.slopes) <= NOISY * there.gradient))
-    arrived = shrunk | quiet
+    a, m = approached(at, x, first)
+    probes = lax.cond(is_degenerate(a, m), lambda: probed_there(at, a, m, scale), nothing_seen)
+    return described(first, first_loss, a, m, probes)
+
+
+def described(first: Model, first_loss: jax.Array, a: Approach, m: Model, probes: Probes) -> Point:
+    """Return what there is to say of the end of a run."""
     remaining = first.loss - m.loss
     largest = jnp.max(jnp.abs(m.curvatures))
-    flat = jnp.any(m.flat)
     even = jnp.where(largest > 0, norm(first.gradient) ** 2 / (2 * largest), 0)
     descended = jnp.abs(first_loss - first.loss)
-    limit = jnp.maximum(REMAINING * descended, jnp.where(flat, 0, EVEN * even))
-    close = jnp.abs(remaining) <= limit + rounding.loss
-    probes = lax.cond(
-        flat & arrived,
-        lambda: probed(
-            at,
-            found,
-            m.loss,
-            flat_directions(at, found, m, scale),
-            rounding.loss,
-            scale,
-            flatness(at.eps) * largest,
-        ),
-        lambda: Probes(*(jnp.bool_(x) for x in NOTHING_SEEN)),
-    )
-    up, down = (jnp.any(~m.flat & (sign * m.curvatures > 0)) for sign in (1, -1))
-    # Of a point without a gradient, a negative curvature tells more than what is far away.
-    leads_down = down & (norm(m.gradient) <= NOISY * there.gradient)
-    critical = arrived & (~probes.slides | leads_down)
-    kind = jnp.where(critical, kind_of(up, down, flat, probes), NONE)
-    is_here = arrived & close
+    limit = jnp.maximum(REMAINING * descended, jnp.where(jnp.any(m.flat), 0, EVEN * even))
+    close = jnp.abs(remaining) <= limit + a.at_end.loss
+    is_here = a.arrived & close
     seen = jax.tree.map(lambda a, b: jnp.where(is_here, a, b), m, first)
     return Point(
-        kind=kind,
-        x=found,
+        kind=kind_there(a, m, probes),
+        x=a.x,
         model=m,
         loss=first.loss,
         grad_norm=jnp.max(jnp.abs(first.gradient)),
@@ -96,10 +134,10 @@ def point(
         negative=jnp.sum(~seen.flat & (seen.curvatures < 0), dtype=jnp.int32),
         flat_dimension=jnp.sum(seen.flat, dtype=jnp.int32),
         condition=condition(seen),
-        remaining=jnp.where(arrived, remaining, jnp.nan),
+        remaining=jnp.where(a.arrived, remaining, jnp.nan),
         close=close,
-        at_noise=at_noise,
-        noise=rounding,
+        at_noise=norm(first.gradient) <= NOISY * a.at_end.gradient,
+        noise=a.at_end,
     )
 
 

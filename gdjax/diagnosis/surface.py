@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
 from gdjax.curvature.lanczos import times
@@ -102,10 +103,12 @@ def noise(at: Surface, points: jax.Array) -> Noise:
 def _noise(at: Surface, x: jax.Array) -> Noise:
     """Return how loss and gradient scatter among the nearest numbers of the parameters' dtype."""
     # Two signs for each coordinate, in patterns that keep the moves of two coordinates apart.
-    number = jnp.arange(x.size)
-    signs = jnp.stack([1 - 2 * ((number >> bit) & 1) for bit in range(4)]).astype(x.dtype)
-    moves = jnp.concatenate([signs[:1] * 0, signs, -signs]) * (ULPS * at.eps)
-    losses, gradients = lax.map(lambda move: jax.value_and_grad(at.loss)(x * (1 + move)), moves)
+    number = np.arange(x.size)
+    signs = np.stack([1 - 2 * ((number >> bit) & 1) for bit in range(4)])
+    moves = np.concatenate([signs[:1] * 0, signs, -signs]) * (ULPS * at.eps)
+    losses, gradients = lax.map(
+        lambda move: jax.value_and_grad(at.loss)(x * (1 + move)), jnp.asarray(moves, x.dtype)
+    )
     own = jnp.finfo(x.dtype)
     loss = jnp.max(jnp.abs(losses - losses[0])) + own.eps * jnp.abs(losses[0])
     gradient = jnp.max(norm(gradients - gradients[:1], axis=1))
