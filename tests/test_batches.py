@@ -376,7 +376,7 @@ def check_noise(size, steps, replace, seeds):
     ("size", "replace"),
     [
         (1, True),
-        (8, False),
+        pytest.param(8, False, marks=pytest.mark.long),
         *(
             pytest.param(*case, marks=pytest.mark.long)
             for case in [(1, False), (8, True), (64, False), (64, True), (256, False), (256, True)]

@@ -35,6 +35,7 @@ def test_convergence_region_holds_on_a_coarse_grid_too():
     assert not [str(figure) for figure in measured if not figure.holds]
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("x64")
 def test_expected_products_of_relus_are_those_of_a_sample():
     w, v = jax.random.normal(jax.random.key(0), (2, 3, 4))
@@ -43,6 +44,7 @@ def test_expected_products_of_relus_are_those_of_a_sample():
     np.testing.assert_allclose(spurious_minima.expected_products(w, v), sampled, atol=0.02)
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("x64")
 def test_gradient_of_expected_products_is_that_of_the_closed_form():
     w, v = jax.random.normal(jax.random.key(0), (2, 3, 4))
@@ -56,6 +58,7 @@ def test_gradient_of_expected_products_is_that_of_the_closed_form():
     np.testing.assert_allclose(found, jax.grad(product)(w), rtol=1e-12)
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("x64")
 @pytest.mark.parametrize("w", [np.eye(4), np.zeros((4, 4)), np.ones((4, 4))])
 def test_gradient_at_a_kink_is_finite(w):

@@ -80,10 +80,9 @@ STOPS = {
     "case",
     [
         "a stop",
-        "traced steps",
         *(
             pytest.param(c, marks=pytest.mark.long)
-            for c in ("no stop", "an end at once", "no steps")
+            for c in ("traced steps", "no stop", "an end at once", "no steps")
         ),
     ],
 )

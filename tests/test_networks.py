@@ -74,7 +74,10 @@ def of_equinox():
 NETWORKS = {"dict": of_dict, "linen": of_linen, "nnx": of_nnx, "equinox": of_equinox}
 
 
-@pytest.mark.parametrize("library", NETWORKS)
+@pytest.mark.parametrize(
+    "library",
+    ["nnx", "equinox", *(pytest.param(name, marks=pytest.mark.long) for name in ("dict", "linen"))],
+)
 def test_a_network_descends_as_in_a_loop_by_hand(library):
     loss, start = NETWORKS[library]()
     optimizer, drawn = optax.adam(0.05), batches.mini(DATA, 8)
@@ -305,7 +308,7 @@ ACCUMULATED = {
 }
 
 
-@pytest.mark.parametrize("how", ["steps", "within the loss"])
+@pytest.mark.parametrize("how", ["within the loss", pytest.param("steps", marks=pytest.mark.long)])
 def test_accumulated_micro_batches_are_the_whole_batch(how):
     whole = gdjax.run(ACCUMULATED["one update"]())
     chex.assert_trees_all_close(

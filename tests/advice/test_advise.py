@@ -220,7 +220,7 @@ def test_rmsprop_is_limited_by_the_preconditioned_hessian_of_its_state():
     assert advice.largest_rate == pytest.approx(3 / float(jnp.max(CURVATURES / scale)))
 
 
-@pytest.mark.parametrize("family", ["nesterov", "adam"])
+@pytest.mark.parametrize("family", [pytest.param("nesterov", marks=pytest.mark.long), "adam"])
 def test_lanes_and_jit_give_what_single_calls_give(family):
     def loss(w):
         return jnp.sum(CURVATURES * (w**2 + w**3))

@@ -99,12 +99,10 @@ VALLEYS = {
     "line of quartic points": (lambda w: w[0] ** 4 + 0 * w[1], RING, 0.05, [1]),
     "surfaces of four signs": (lambda w: (jnp.prod(w) - 1) ** 2 / 4, SPACE, 0.02, [2] * 4),
 }
-NOW = ["quartic point"]  # a ring is among the maps
 
 
-@pytest.mark.parametrize(
-    "name", [n if n in NOW else pytest.param(n, marks=pytest.mark.long) for n in VALLEYS]
-)
+@pytest.mark.long  # a ring is among the maps
+@pytest.mark.parametrize("name", VALLEYS)
 def test_valley_is_one_attractor_with_its_dimension(name):
     loss, start, rate, dimensions = VALLEYS[name]
     attractors = mapped(loss, start, rate, max_steps=50_000).attractors

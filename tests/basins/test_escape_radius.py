@@ -19,12 +19,14 @@ def wells():
     return d, escape_radius(d, WELLS, 1.5, directions=AXES)
 
 
+@pytest.mark.long
 def test_radius_of_separable_wells_is_the_distance_to_an_axis(wells):
     never, diagonal = np.inf, np.sqrt(2)
     expected = [[1, never, 1, diagonal, never], [never, 1, never, never, diagonal]]
     np.testing.assert_allclose(wells[1].radius, expected, atol=1e-5)
 
 
+@pytest.mark.long
 def test_bracket_holds_the_radius_and_is_as_narrow_as_the_dtype_allows(wells):
     found = wells[1]
     inside = np.isfinite(found.high)
@@ -34,17 +36,20 @@ def test_bracket_holds_the_radius_and_is_as_narrow_as_the_dtype_allows(wells):
     assert (found.low[inside] <= found.radius[inside]).all()
 
 
+@pytest.mark.long
 def test_ray_that_never_leaves_is_bounded_below_by_the_farthest(wells):
     never = np.isinf(wells[1].high)
     assert never.sum() == 5
     assert (wells[1].low[never] == 1.5).all()
 
 
+@pytest.mark.long
 def test_least_and_median_are_over_the_rays(wells):
     np.testing.assert_allclose(wells[1].least, [1, 1], atol=1e-5)
     np.testing.assert_allclose(wells[1].median, [np.sqrt(2), np.inf], atol=1e-5)
 
 
+@pytest.mark.long
 def test_random_rays_are_bounded_by_the_nearest_border_and_depend_on_the_key_alone(wells):
     d, _ = wells
     found, again = (
@@ -86,6 +91,7 @@ def test_first_escape_counts_where_starts_beyond_return():
     np.testing.assert_allclose(far.params, 1, atol=1e-3)
 
 
+@pytest.mark.long
 def test_point_that_is_no_minimum_is_refused(wells):
     with pytest.raises(ValueError, match=r"^minima\[1\]: expected a minimum of the loss"):
         escape_radius(wells[0], jnp.array([[1.0, 1.0], [0.0, 1.0]]), 1.0, directions=AXES)

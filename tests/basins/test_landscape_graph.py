@@ -28,16 +28,19 @@ def same_points(found, known, tol=1e-4):
     return len(found) == len(known) and (distances.min(axis=1) < tol).all()
 
 
+@pytest.mark.long
 def test_all_saddles_of_himmelblau_are_found_once(himmelblau):
     assert same_points(himmelblau.saddles.params, landscapes.himmelblau.saddles)
 
 
+@pytest.mark.long
 def test_status_says_what_each_border_led_to(himmelblau):
     assert len(himmelblau.status) == len(himmelblau.pairs)
     arrived = np.isin(himmelblau.status, [EdgeStatus.SADDLE, EdgeStatus.OTHER_MINIMA])
     assert himmelblau.saddles.found.sum() == arrived.sum() >= 0.9 * len(arrived)
 
 
+@pytest.mark.long
 def test_heights_are_of_the_lowest_paths(himmelblau):
     saddles = himmelblau.saddles
     inside = (saddles.minima >= 0).all(axis=1)
@@ -46,6 +49,7 @@ def test_heights_are_of_the_lowest_paths(himmelblau):
     np.testing.assert_allclose(himmelblau.heights[off], expected[off], rtol=1e-6)
 
 
+@pytest.mark.long
 def test_barriers_are_heights_above_the_minimum_left(himmelblau):
     losses = himmelblau.minima.loss
     np.testing.assert_array_equal(himmelblau.barriers, himmelblau.heights - losses[:, None])

@@ -159,14 +159,8 @@ NOT_MINIMA = {
 }
 
 
-def some_now_all_on_purpose(names, now):
-    return [n if n in now else pytest.param(n, marks=pytest.mark.long) for n in names]
-
-
-NOW = ["shallow saddle"]
-
-
-@pytest.mark.parametrize("name", some_now_all_on_purpose(NOT_MINIMA, NOW))
+@pytest.mark.long
+@pytest.mark.parametrize("name", NOT_MINIMA)
 def test_it_is_no_minimum(name):
     loss, start, options = NOT_MINIMA[name]
     basins = mapped(loss, start, **options)
@@ -185,7 +179,9 @@ ONE_ATTRACTOR = {
 NOW = ["circle of minima"]
 
 
-@pytest.mark.parametrize("name", some_now_all_on_purpose(ONE_ATTRACTOR, NOW))
+@pytest.mark.parametrize(
+    "name", [n if n in NOW else pytest.param(n, marks=pytest.mark.long) for n in ONE_ATTRACTOR]
+)
 def test_it_is_one_attractor_with_all_the_starts(name):
     loss, start, options = ONE_ATTRACTOR[name]
     basins = mapped(loss, start, **options)
@@ -239,6 +235,7 @@ def test_half_precision_has_the_same_minima(dtype):
     np.testing.assert_allclose(params.astype(float), known, atol=0.05)
 
 
+@pytest.mark.long
 def test_diverged_and_unfinished_runs_get_no_label():
     def lane(rate, budget):
         return Descent(lambda w: w**2, 1.0, optax.sgd(rate), max_steps=budget)
@@ -303,6 +300,7 @@ def test_curvatures_are_those_of_the_hessian_at_the_minimum():
     np.testing.assert_allclose(basins.attractors.curvature_max, [50.0], rtol=1e-5)
 
 
+@pytest.mark.long
 def test_double_precision_polishes_to_the_known_minima(x64):
     basins = mapped(landscapes.himmelblau, gdjax.grid((-6, 6, 10), (-6, 6, 10)), 0.01)
     known = landscapes.himmelblau.minima

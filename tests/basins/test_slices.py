@@ -74,6 +74,7 @@ def test_the_key_alone_decides_the_directions():
     assert np.abs(ways[0] - other).max() > 0.1
 
 
+@pytest.mark.long
 def test_directions_are_uniformly_random():
     keys = jax.random.split(KEY, 200)
     ways = np.stack([slice_line(key, jnp.zeros(3), 1.0, 1).directions[0] for key in keys])

@@ -129,6 +129,7 @@ def test_a_result_that_went_on_reports_all_of_it():
     assert gdjax.run(d, state=gdjax.run(d).state).cost.examples == 11 * 64
 
 
+@pytest.mark.long
 def test_gradients_of_a_search_along_a_line_are_counted():
     calls = []
 

@@ -114,7 +114,7 @@ def test_gradient_whose_squares_overflow_is_finite(size):
     assert (result.status, result.steps) == (Status.STEP_LIMIT, 3)
 
 
-@pytest.mark.parametrize("shape", [(2,), (MANY,)])
+@pytest.mark.parametrize("shape", [(2,), pytest.param((MANY,), marks=pytest.mark.long)])
 def test_lanes_that_diverge_end_as_they_do_alone(shape):
     def lane(rate):
         d = Descent(

@@ -243,6 +243,7 @@ def test_sweep_diagnoses_each_lane_as_if_it_were_alone(runs):
     )
 
 
+@pytest.mark.long
 def test_diagnosis_leaves_the_runs_as_they_are(runs):
     start = gdjax.grid(x=(-5, 5, 6), y=(-5, 5, 5))
     plain = gdjax.sweep(lane, start=start, rate=[1e-4, 0.01, 0.02, 0.05])
@@ -252,6 +253,7 @@ def test_diagnosis_leaves_the_runs_as_they_are(runs):
     assert plain.record is runs.record is None
 
 
+@pytest.mark.long
 def test_stored_runs_are_diagnosed_as_those_in_memory(runs, tmp_path):
     start = gdjax.grid(x=(-5, 5, 6), y=(-5, 5, 5))
     rates = [1e-4, 0.01, 0.02, 0.05]
@@ -260,12 +262,14 @@ def test_stored_runs_are_diagnosed_as_those_in_memory(runs, tmp_path):
     jax.tree.map(np.testing.assert_array_equal, stored.diagnosis, runs.diagnosis)
 
 
+@pytest.mark.long
 def test_second_sweep_compiles_nothing(runs, no_compilation):
     start = gdjax.grid(x=(-5, 5, 6), y=(-5, 5, 5))
     with no_compilation():
         gdjax.sweep(lane, start=start, rate=[1e-4, 0.01, 0.02, 0.05], diagnose=True)
 
 
+@pytest.mark.long
 def test_summary_counts_each_verdict(runs):
     verdict = Verdict(int(runs.diagnosis.verdict[0, 0, 0]))
     count = (runs.diagnosis.verdict == verdict).sum()

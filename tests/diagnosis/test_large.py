@@ -105,6 +105,7 @@ def test_falling_direction_hidden_in_a_kernel_is_no_valley(at_rest):
     assert at_rest(flat, 1.0).verdict == Verdict.VALLEY
 
 
+@pytest.mark.long
 def test_index_counts_curvatures_below_0(at_rest):
     found = at_rest(np.r_[-3.0, -2.0, -1.0, np.linspace(1, 10, 257)], 0.0)
     assert found.verdict == Verdict.SADDLE

@@ -71,6 +71,7 @@ def test_all_examples_in_one_batch_have_no_variance():
     assert noise.batch_variance.value == 0
 
 
+@pytest.mark.long
 def test_samples_are_without_bias_and_as_far_off_as_their_errors_say(x64):
     # Of two sizes, so that the Hessian of a sample is off as well.
     sizes = RNG.choice([0.5, 2.0], size=(200_000, 1))

@@ -118,6 +118,7 @@ def test_heavy_balls_level_is_that_of_its_lyapunov_equation(reach, x64):
     np.testing.assert_allclose(found, (1 + beta) / (1 - beta) / (2 * (1 + beta) - reach), 1e-10)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("momentum", "most"), [(Momentum(0.5), 3.0), (Momentum(0.5, True), 1.5), (Momentum(), 2.0)]
 )
@@ -220,6 +221,7 @@ def test_rates_that_are_not_stable_settle_nowhere(rate):
     assert floor(8, True, rate, chains=2, steps=1).stationary.value == np.inf
 
 
+@pytest.mark.long
 def test_where_the_loss_falls_nothing_settles():
     def saddle(w, c):
         return jnp.mean((w[0] - c) ** 2 - (w[1] - c) ** 2)
@@ -230,6 +232,7 @@ def test_where_the_loss_falls_nothing_settles():
     assert np.isfinite(found.predicted.value)
 
 
+@pytest.mark.long
 def test_noise_in_a_flat_direction_does_not_settle_but_costs_nothing(x64):
     def valley(w, c):
         return jnp.mean((w[0] - c) ** 2 + c * w[1]) / 2

@@ -7,7 +7,6 @@ import gdjax
 from gdjax import Descent, landscapes
 from gdjax.basins import refine
 
-LONG = pytest.mark.long
 SQUARE = {"x": (-2, 2), "y": (-2, 2)}
 
 
@@ -79,7 +78,7 @@ def test_a_circle_is_exact(refined_disc):
     np.testing.assert_array_equal(refined_disc.labels(), (squared(x, y) >= 1.7).astype(int))
 
 
-@LONG
+@pytest.mark.long
 def test_a_half_plane_is_exact():
     x, y = centres(64)
     labels = refine(half_plane, SQUARE, 3, coarse=8).labels()
@@ -157,14 +156,10 @@ def test_smaller_coarse_cells_find_the_island():
     np.testing.assert_array_equal(refined.labels(), np.where(inside, 0, 1))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("dims", "coarse", "levels"),
-    [
-        pytest.param(1, 4, 6, marks=LONG),
-        pytest.param(2, 4, 3, marks=LONG),
-        pytest.param(3, 4, 2, marks=LONG),
-        (4, 2, 1),
-    ],
+    [(1, 4, 6), (2, 4, 3), (3, 4, 2), (4, 2, 1)],
 )
 def test_quadrants_of_the_double_well(dims, coarse, levels):
     refined = refine(wells, [(-2, 2)] * dims, levels, coarse=coarse)

@@ -6,6 +6,29 @@ import pytest
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
+# What takes long to compile, and the README shows as well.
+LONG_EXAMPLES = {
+    f"gdjax.{name}"
+    for name in (
+        "basins.edge.edge",
+        "basins.escape_radius.escape_radius",
+        "basins.flow_labels.flow_labels",
+        "basins.landscape_graph.landscape_graph",
+        "basins.refinement.refine.refine",
+        "basins.slices.slice_plane",
+        "plot.disconnectivity.disconnectivity",
+        "plot.fidelity.fidelity",
+        "plot.refinement.refinement",
+    )
+}
+
+
+@pytest.hookimpl(tryfirst=True)  # before those that are asked for are chosen
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if item.name in LONG_EXAMPLES:
+            item.add_marker(pytest.mark.long)
+
 
 @pytest.fixture(scope="session", autouse=True)
 def programs_are_compiled_once(tmp_path_factory):
