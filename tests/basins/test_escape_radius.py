@@ -14,9 +14,13 @@ AXES = np.array([[1.0, 0.0], [-1.0, 0.0], [0.0, 1.0], [3.0, 3.0], [-1.0, -1.0]])
 
 
 @pytest.fixture(scope="module")
-def wells():
-    d = Descent(landscapes.double_well, jnp.zeros(2), optax.sgd(0.1), stop=FINE)
-    return d, escape_radius(d, WELLS, 1.5, directions=AXES)
+def descent():
+    return Descent(landscapes.double_well, jnp.zeros(2), optax.sgd(0.1), stop=FINE)
+
+
+@pytest.fixture(scope="module")
+def wells(descent):
+    return descent, escape_radius(descent, WELLS, 1.5, directions=AXES)
 
 
 @pytest.mark.long
@@ -110,9 +114,9 @@ BAD = [
 
 
 @pytest.mark.parametrize(("keywords", "error", "message"), BAD)
-def test_bad_input_is_refused(wells, keywords, error, message):
+def test_bad_input_is_refused(descent, keywords, error, message):
     with pytest.raises(error, match=message):
-        escape_radius(wells[0], **({"minima": WELLS, "farthest": 1.5} | keywords))
+        escape_radius(descent, **({"minima": WELLS, "farthest": 1.5} | keywords))
 
 
 def test_what_is_no_descent_is_refused():
