@@ -8,6 +8,8 @@ import jax.core
 import jax.numpy as jnp
 import numpy as np
 
+from gdjax.trees import is_typed_key
+
 
 def is_concrete(value: Any) -> bool:
     """Return whether the value is known now, outside of any trace."""
@@ -126,11 +128,10 @@ def hashable(name: str, value: Any) -> Any:
 
 def typed_key(name: str, key: Any) -> jax.Array:
     """Return one random key as a typed key, else raise naming the argument."""
-    dtype = getattr(key, "dtype", None)
-    if dtype is not None and jnp.issubdtype(dtype, jax.dtypes.prng_key):
+    if is_typed_key(key):
         if key.shape == ():
             return key
         raise TypeError(f"{name}: expected one random key, got an array of keys {key.shape}")
-    if dtype == jnp.uint32 and key.shape == jax.random.PRNGKey(0).shape:
+    if getattr(key, "dtype", None) == jnp.uint32 and key.shape == jax.random.PRNGKey(0).shape:
         return jax.random.wrap_key_data(jnp.asarray(key))
     raise TypeError(f"{name}: expected a random key such as jax.random.key(0), got {key!r}")

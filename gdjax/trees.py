@@ -99,6 +99,15 @@ def few_and_many(tree: PyTree) -> tuple[list[jax.Array], list[jax.Array]]:
     return few, [leaf for leaf in leaves if jnp.size(leaf) > FEW]
 
 
+def is_typed_key(leaf: Any) -> bool:
+    """Return whether a leaf is an array of typed random keys, as of `jax.random.key`.
+
+    >>> is_typed_key(jax.random.key(0)), is_typed_key(jax.random.PRNGKey(0))
+    (True, False)
+    """
+    return hasattr(leaf, "dtype") and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+
+
 def size(tree: PyTree) -> int:
     """Return how many numbers there are in all leaves.
 

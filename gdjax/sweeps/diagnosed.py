@@ -25,6 +25,7 @@ from gdjax.diagnosis.end import End
 from gdjax.diagnosis.glance import of_minimum
 from gdjax.lanewise import Atom, Program, Value, evaluate, is_small, read, traced, whole
 from gdjax.sweeps.collect import together
+from gdjax.sweeps.keys import with_keys
 from gdjax.sweeps.lane_program import signature
 from gdjax.sweeps.lanes import Lane, Lanes, place_of
 from gdjax.sweeps.threads import with_settings
@@ -88,8 +89,9 @@ def _looker(lane: Lane, shape: tuple[int, ...], look: Callable[[Descent, End], A
     """Return a look at a lane's end as a function of its number."""
 
     def of_lane(sources: PyTree, key: Any, number: Any, end: End) -> Look:
-        d = lane.descent(lane.values(sources, place_of(number, shape)), number, key)
-        return look(canonical(d), end)
+        d = canonical(lane.descent(lane.values(sources, place_of(number, shape)), number, key))
+        opt_state = with_keys(end.opt_state, d.optimizer.init(d.params))
+        return look(d, end._replace(opt_state=opt_state))
 
     return of_lane
 

@@ -33,6 +33,7 @@ from gdjax.lanewise import (
 )
 from gdjax.record import Every
 from gdjax.sweeps.axes.concrete import check_concrete
+from gdjax.sweeps.keys import with_keys, without_keys
 from gdjax.sweeps.lanes import Lane
 from gdjax.sweeps.turns import Outcome, careful, end, ended, is_running, start, turn
 from gdjax.trees import PyTree
@@ -165,12 +166,13 @@ def traced_lane(lane: Lane, keep: Keep, sources: PyTree, key: Any) -> TracedLane
             return _at_once(d, keep)
         begun, params = start(d), len(jax.tree.leaves(d.params))
         # A barrier's outputs are new values: all that is made of them changes from turn to turn.
-        leaves, structure = jax.tree.flatten(begun)
+        leaves, structure = jax.tree.flatten(without_keys(begun))
         count, changing = lax.optimization_barrier((count, leaves))
-        state = jax.tree.unflatten(structure, changing)
+        state = with_keys(jax.tree.unflatten(structure, changing), begun)
         after = turn(d, base, count, state)
         code, outcome = end(d, base, state)
-        afters = map(jax.tree.leaves, (after, careful(count, state, after, base)))
+        afters = after, careful(count, state, after, base)
+        afters = map(jax.tree.leaves, without_keys(afters))
         return leaves, [count, *changing], *afters, (code, keep(d, outcome))
 
     number = jax.ShapeDtypeStruct((), jnp.int32)

@@ -169,6 +169,26 @@ def test_descent_without_a_key_gets_that_of_its_lane():
     np.testing.assert_array_equal(runs.record.values[:, 0], expected)
 
 
+def with_noise(start, rate):
+    optimizer = optax.noisy_sgd(rate, eta=0.02, key=jax.random.key(7))
+    return Descent(lambda w: jnp.sum(w**2 + jnp.sin(3 * w)), start, optimizer, max_steps=100)
+
+
+def test_lanes_of_an_optimizer_with_a_typed_key_equal_the_runs_alone():
+    starts, rates = jnp.array([[-2.0, 1.0], [0.5, 3.0]]), jnp.array([0.05, 3.0])
+    runs = gdjax.sweep(with_noise, start=starts, rate=rates)
+    alone = jax.vmap(lambda s: jax.vmap(lambda r: gdjax.run(with_noise(s, r)))(rates))(starts)
+    np.testing.assert_array_equal(runs.steps, alone.steps)
+    np.testing.assert_allclose(runs.params, alone.params, rtol=1e-5)
+
+
+@pytest.mark.long
+def test_lanes_of_an_optimizer_with_a_typed_key_are_diagnosed():
+    starts, rates = jnp.array([[-2.0, 1.0], [0.5, 3.0]]), jnp.array([0.05, 3.0])
+    runs = gdjax.sweep(with_noise, start=starts, rate=rates, diagnose=True)
+    assert runs.diagnosis.verdict.tolist() == [[gdjax.Verdict.BOUNDED, gdjax.Verdict.DIVERGED]] * 2
+
+
 def test_records_have_the_shape_of_the_sweep_in_front():
     def lane(start):
         record = {"way": gdjax.record.every(5), "mean": gdjax.record.mean()}

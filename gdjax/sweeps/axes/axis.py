@@ -4,11 +4,10 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gdjax.trees import PyTree
+from gdjax.trees import PyTree, is_typed_key
 
 
 class Gather(Hashable, Protocol):
@@ -45,7 +44,7 @@ def rows(array: Any, index: Any) -> Any:
     """Return `array[index]` along the first axis, for an index or an array of them in bounds."""
     if isinstance(array, np.ndarray) and isinstance(index, np.ndarray):
         return array[index]
-    if isinstance(array, jax.Array) and jnp.issubdtype(array.dtype, jax.dtypes.prng_key):
+    if is_typed_key(array):
         return array[index]
     return jnp.asarray(array).at[index].get(mode="promise_in_bounds", wrap_negative_indices=False)
 

@@ -11,7 +11,7 @@ import numpy as np
 from gdjax import checks
 from gdjax.sweeps.axes.axis import Axis, rows
 from gdjax.sweeps.axes.concrete import check_concrete
-from gdjax.trees import PyTree
+from gdjax.trees import PyTree, is_typed_key
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,8 +133,7 @@ def _as_array(name: str, path: tuple, leaf: Any) -> Any:
     """Return a leaf as a numpy array in jax's dtype; random keys stay with jax."""
     where = f"{name}{jax.tree_util.keystr(path)}"
     check_concrete(f"{where}: got a traced value", leaf)
-    dtype = getattr(leaf, "dtype", None)
-    if dtype is not None and jnp.issubdtype(dtype, jax.dtypes.prng_key):
+    if is_typed_key(leaf):
         return leaf
     array = np.asarray(leaf)
     if not (jnp.issubdtype(array.dtype, jnp.number) or array.dtype == bool):
