@@ -1,6 +1,8 @@
 """The ends of runs as rows of numbers, and how far each coordinate reaches."""
 
+import os
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -10,6 +12,7 @@ import numpy as np
 
 from gdjax.sweeps import Runs
 from gdjax.sweeps.lanes import Lane, place_of
+from gdjax.sweeps.threads import with_settings
 from gdjax.trees import PyTree, coarsest_eps, real_columns, size, strongly_typed
 
 NUMBERS = 2**21  # of rows that are looked at together
@@ -83,21 +86,26 @@ def _columns(starts: np.ndarray, ends: np.ndarray, lanes: np.ndarray) -> Iterato
     for side in sides:
         for first in range(0, ends.shape[1], COLUMNS):
             some = slice(first, first + COLUMNS)
-            both = getattr(starts[:, some], side), getattr(ends[:, some], side)[lanes]
-            yield from np.concatenate(both).T.copy()
+            begun, ended = (getattr(leaf[:, some], side) for leaf in (starts, ends))
+            both = np.empty((ended.shape[1], len(begun) + len(lanes)), ended.dtype)
+            both[:, : len(begun)] = begun.T
+            both[:, len(begun) :] = ended[lanes].T
+            yield from both
 
 
 def _reach(values: np.ndarray) -> tuple[float, float]:
     """Return how far values span, and the largest of them."""
-    values = values[np.isfinite(values)]
+    finite = np.isfinite(values)
+    if not finite.all():
+        values = values[finite]
     if not len(values):
         return 1.0, 0.0
     stray = int(OUTSIDE * (len(values) - 1))
-    inner = np.partition(values, (stray, len(values) - 1 - stray)).astype(float)
-    low, high = inner[stray], inner[len(values) - 1 - stray]
-    largest = float(np.max(np.abs(values)))
-    spans = (high - low, float(np.ptp(values.astype(float))), largest)
-    return next((float(span) for span in spans if span > 0), 1.0), largest
+    inner = stray, len(values) - 1 - stray
+    low, high = (float(x) for x in np.partition(values, inner)[[*inner]])
+    least, most = float(np.min(values)), float(np.max(values))
+    largest = max(abs(least), abs(most))
+    return next((span for span in (high - low, most - least, largest) if span > 0), 1.0), largest
 
 
 def starts_in_line(runs: Runs, symmetry: Symmetry | None = None) -> PyTree:
@@ -105,10 +113,12 @@ def starts_in_line(runs: Runs, symmetry: Symmetry | None = None) -> PyTree:
     lanes = runs.lanes
     each = min(lanes.count, 2**18)
     program = _starts_program(lanes.lane, lanes.shape, each)
-    found = [
-        jax.tree.map(np.asarray, program(lanes.sources, lanes.key, np.int32(first)))
-        for first in range(0, lanes.count, each)
-    ]
+
+    def some(first: int) -> PyTree:
+        return jax.tree.map(np.asarray, program(lanes.sources, lanes.key, np.int32(first)))
+
+    with ThreadPoolExecutor(os.cpu_count()) as threads:
+        found = list(threads.map(with_settings(some), range(0, lanes.count, each)))
     whole = jax.tree.map(lambda *leaves: np.concatenate(leaves)[: lanes.count], *found)
     return whole if symmetry is None else canonical_params(whole, symmetry)
 
