@@ -26,9 +26,9 @@ from gdjax.diagnosis.point import (
     described,
     is_degenerate,
     kind_there,
-    nothing_seen,
     probed_there,
 )
+from gdjax.diagnosis.probes import nothing_seen
 from gdjax.diagnosis.surface import Surface, model, noise
 from gdjax.diagnosis.verdict import Verdict
 from gdjax.losses import value

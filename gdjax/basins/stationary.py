@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from gdjax.basins.quadratic import Quadratic, quadratic
-from gdjax.diagnosis.probes import NOTHING_SEEN, Probes, probed
+from gdjax.diagnosis.probes import nothing_seen, probed
 from gdjax.diagnosis.surface import Surface, flatness, noise, norm
 
 MOST_STEPS = 60  # at a degenerate point each one leaves a fixed share of the way
@@ -137,7 +137,7 @@ def _with_errors(
             scale,
             curvature_error,
         ),
-        lambda: Probes(*(jnp.bool_(x) for x in NOTHING_SEEN)),
+        nothing_seen,
     )
     return Stationary(
         vector=x,

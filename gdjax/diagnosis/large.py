@@ -20,7 +20,7 @@ from gdjax.diagnosis.point import (
     Point,
     kind_of,
 )
-from gdjax.diagnosis.probes import NOTHING_SEEN, Probes, probed, turned_down, unit_rows
+from gdjax.diagnosis.probes import nothing_seen, probed, turned_down, unit_rows
 from gdjax.diagnosis.surface import Surface, flatness, noise, norm
 
 REDUCED = 0.1  # of the gradient, what a step of Newton's method leaves of it at most
@@ -58,7 +58,7 @@ def large_point(
             scale,
             ends.error,
         ),
-        lambda: Probes(*(jnp.bool_(x) for x in NOTHING_SEEN)),
+        nothing_seen,
     )
     even = jnp.where(~flat & (widest > 0), norm(gradient) ** 2 / (2 * widest), 0)
     limit = jnp.maximum(REMAINING * jnp.abs(first_loss - loss), EVEN * even)

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from gdjax.curvature.lanczos import times
-from gdjax.diagnosis.probes import NOTHING_SEEN, Probes, flat_directions, probed
+from gdjax.diagnosis.probes import Probes, flat_directions, nothing_seen, probed
 from gdjax.diagnosis.surface import Model, Noise, Surface, flatness, is_flat, model, noise, norm
 from gdjax.diagnosis.verdict import Verdict
 
@@ -85,11 +85,6 @@ def probed_there(at: Surface, a: Approach, m: Model, scale: jax.Array) -> Probes
     directions = flat_directions(at, a.x, m, scale)
     left = flatness(at.eps) * jnp.max(jnp.abs(m.curvatures))
     return probed(at, a.x, m.loss, directions, a.at_end.loss, scale, left)
-
-
-def nothing_seen() -> Probes:
-    """Return what there is to see where nothing is probed."""
-    return Probes(*(jnp.bool_(x) for x in NOTHING_SEEN))
 
 
 def kind_there(a: Approach, m: Model, probes: Probes) -> jax.Array:

@@ -30,7 +30,9 @@ class Probes(NamedTuple):
     slides: jax.Array  # whether it falls along any in another way: a slope, or a plateau's edge
 
 
-NOTHING_SEEN = (False,) * 4
+def nothing_seen() -> Probes:
+    """Return what there is to see where nothing is probed."""
+    return Probes(*[jnp.zeros((), bool)] * len(Probes._fields))
 
 
 def probed(

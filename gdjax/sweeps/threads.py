@@ -1,20 +1,36 @@
 """What threads of their own need."""
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Any
 
 import jax
 
+# Those of jax that a thread has for itself, and that decide what is traced or drawn.
+SETTINGS = (
+    "enable_x64",
+    "default_matmul_precision",
+    "default_prng_impl",
+    "threefry_partitionable",
+    "numpy_dtype_promotion",
+    "numpy_rank_promotion",
+    "debug_nans",
+    "debug_infs",
+)
+
 
 def with_settings(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """Return the function for other threads, where it works in the precision of this one.
+    """Return the function for other threads, where it works with the settings of this one.
 
-    Threads have settings of their own, and numpy arrays become jax arrays by them.
+    Threads have settings of their own: numpy arrays become jax arrays by them, and keys numbers.
     """
-    x64 = jax.config.jax_enable_x64
+    own = {name: getattr(jax.config, f"jax_{name}") for name in SETTINGS}
 
     def apart(argument: Any) -> Any:
-        with jax.enable_x64(x64):
+        with ExitStack() as settings:
+            for name, value in own.items():
+                if getattr(jax.config, f"jax_{name}") != value:
+                    settings.enter_context(getattr(jax, name)(value))
             return function(argument)
 
     return apart

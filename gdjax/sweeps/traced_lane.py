@@ -157,13 +157,16 @@ def traced_lane(lane: Lane, keep: Keep, sources: PyTree, key: Any) -> TracedLane
     """
     has_histories, params, sized = False, 0, False
 
+    def numbers_kept(d: Descent, outcome: Outcome) -> PyTree:
+        return without_keys(keep(d, outcome))
+
     def everything(sources, key, base, number, place, count):
         nonlocal has_histories, params, sized
         d = canonical(lane.descent(lane.values(sources, place), number, key))
         has_histories = any(isinstance(r, Every) for r in recorders(d.record))
         sized = isinstance(d.batches, Batches) and not is_concrete(d.batches.plan.count)
         if has_histories:
-            return _at_once(d, keep)
+            return _at_once(d, numbers_kept)
         begun, params = start(d), len(jax.tree.leaves(d.params))
         # A barrier's outputs are new values: all that is made of them changes from turn to turn.
         leaves, structure = jax.tree.flatten(without_keys(begun))
@@ -173,7 +176,7 @@ def traced_lane(lane: Lane, keep: Keep, sources: PyTree, key: Any) -> TracedLane
         code, outcome = end(d, base, state)
         afters = after, careful(count, state, after, base)
         afters = map(jax.tree.leaves, without_keys(afters))
-        return leaves, [count, *changing], *afters, (code, keep(d, outcome))
+        return leaves, [count, *changing], *afters, (code, numbers_kept(d, outcome))
 
     number = jax.ShapeDtypeStruct((), jnp.int32)
     places = (number,) * lane.dims

@@ -15,7 +15,6 @@ from gdjax.diagnosis.brief import Brief, brief
 from gdjax.diagnosis.diagnose import at_a_glance
 from gdjax.diagnosis.end import End
 from gdjax.sweeps.collect import Kept
-from gdjax.sweeps.keys import without_keys
 from gdjax.sweeps.lanes import Lane
 from gdjax.sweeps.turns import Outcome
 
@@ -30,7 +29,7 @@ class Seen(NamedTuple):
 class Watched(NamedTuple):
     """Of each lane, beside its outcome."""
 
-    opt_state: Any  # without typed keys
+    opt_state: Any  # its typed keys as numbers, once it is kept
     peak: jax.Array | None  # [] largest loss; None where it is the rest of the glance
     glance: Brief | None  # at the end, where one costs little
 
@@ -56,13 +55,12 @@ def watched_outcome(d: Descent, outcome: Outcome) -> Kept:
     """Return what a sweep keeps of a watched lane."""
     own, seen = outcome.record
     outcome = outcome._replace(record=own)
-    opt_state = without_keys(seen.opt_state)
     if real_size(d.params) > FUSED:
-        return Kept(outcome, Watched(opt_state, seen.peak, None))
+        return Kept(outcome, Watched(seen.opt_state, seen.peak, None))
     # What the lane computes of its last point is at hand, and so the glance costs least here.
     end = end_of(outcome, seen.opt_state, seen.peak)
     glance = brief(d, *at_a_glance(d, end), otherwise=seen.peak)
-    return Kept(outcome, Watched(opt_state, None, glance))
+    return Kept(outcome, Watched(seen.opt_state, None, glance))
 
 
 def end_of(outcome: Outcome, opt_state: Any, peak: Any) -> End:
