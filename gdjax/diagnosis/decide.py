@@ -5,7 +5,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from gdjax.curvature.extremes import LARGEST_HESSIAN
+from gdjax.curvature.extremes import LARGEST_HESSIAN, real_size
 from gdjax.descent import Descent, Status
 from gdjax.diagnosis.ahead import Ahead, go_on
 from gdjax.diagnosis.arrival import arrival
@@ -141,6 +141,7 @@ def decided(d: Descent, end: End, start: Start, found: Found, on: Dynamics | Non
         curvature_max=p.curvature_max,
         index=p.negative,
         flat_dimension=p.flat_dimension,
+        counted=jnp.full_like(no, real_size(d.params) <= LARGEST_HESSIAN),
         condition=p.condition,
         remaining=jnp.where(is_critical, p.remaining, jnp.nan),
         period=zero if on is None else jnp.where(is_orbit, on.ahead.orbit.period, 0),

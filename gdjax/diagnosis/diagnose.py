@@ -46,7 +46,8 @@ def diagnose(d: Descent, result: Result) -> Diagnosis:
     it up is BOUNDED or OSCILLATING, and no MINIMUM, however small its orbit.
 
     Beyond 256 parameters only the ends of the spectrum are looked at, by Lanczos' method: `index`
-    and `flat_dimension` are then the least that they can be, the latter at most 1.
+    and `flat_dimension` are then the least that they can be, the latter at most 1; `counted` says
+    so, and `str` says "at least".
 
     Compiled as `gdjax.run` is, and as pure: it may be called inside `jit` and `vmap`. For the
     largest loss on the way it repeats the run, unless the sweep has kept that.

@@ -87,6 +87,7 @@ def of_minimum(seen: Minimum) -> Diagnosis:
         verdict=np.asarray(Verdict.MINIMUM, np.int8),
         index=zero,
         flat_dimension=zero,
+        counted=~no,
         period=zero,
         loss_slope=unknown,
         steps_to_tolerance=np.zeros_like(unknown),

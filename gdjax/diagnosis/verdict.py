@@ -41,6 +41,7 @@ class Diagnosis(NamedTuple):
     curvature_max: Array  # [] largest
     index: Array  # int32 [] how many are negative  # pyright: ignore[reportIncompatibleMethodOverride]
     flat_dimension: Array  # int32 [] how many are zero, to rounding
+    counted: Array  # bool [] whether these are all, or else the fewest that there can be
     condition: Array  # [] largest by least size of those eigenvalues that are not zero
     remaining: Array  # [] loss less that of the critical point nearby
     period: Array  # int32 [] steps, 1 to 32 where the orbit is periodic, else 0

@@ -55,12 +55,12 @@ def _minimum(found: Any) -> str:
 def _saddle(found: Any) -> str:
     if not int(found.index):
         return (
-            f"a degenerate saddle: {_count(found.flat_dimension, 'curvature')} vanish there, and "
-            "the loss falls nearby. Any noise lets a run leave it."
+            f"a degenerate saddle: {_flat(found)} there, and the loss falls nearby. "
+            "Any noise lets a run leave it."
         )
     return (
-        f"a saddle of index {int(found.index)}: the loss falls from here along "
-        f"{_count(found.index, 'axis', 'axes')}, with curvatures down to "
+        f"a saddle of index {_least(found)}{int(found.index)}: the loss falls from here along "
+        f"{_least(found)}{_count(found.index, 'axis', 'axes')}, with curvatures down to "
         f"{_number(found.curvature_min)}. Any noise lets a run leave it."
     )
 
@@ -74,9 +74,8 @@ def _maximum(found: Any) -> str:
 
 def _valley(found: Any) -> str:
     return (
-        f"a degenerate minimum: {_count(found.flat_dimension, 'curvature')} of the Hessian "
-        f"vanish to rounding (the largest is {_number(found.curvature_max)}), and the loss falls "
-        "nowhere nearby."
+        f"a degenerate minimum: {_flat(found)} to rounding (the largest is "
+        f"{_number(found.curvature_max)}), and the loss falls nowhere nearby."
     )
 
 
@@ -151,6 +150,15 @@ _FLAGS = {
 
 def _number(x: Any) -> str:
     return f"{float(x):.3g}"
+
+
+def _least(found: Any) -> str:
+    return "" if found.counted else "at least "
+
+
+def _flat(found: Any) -> str:
+    vanish = "vanishes" if int(found.flat_dimension) == 1 else "vanish"
+    return f"{_least(found)}{_count(found.flat_dimension, 'curvature')} of the Hessian {vanish}"
 
 
 def _count(x: Any, one: str, many: str | None = None) -> str:

@@ -297,6 +297,12 @@ def test_paragraph_names_the_verdict_and_the_evidence(slow):
     assert "steps" in said
 
 
+def test_paragraph_says_at_least_of_curvatures_that_were_not_all_counted(slow):
+    saddle = slow[1]._replace(verdict=Verdict.SADDLE, index=2, counted=True)
+    assert "a saddle of index 2: " in str(saddle)
+    assert "a saddle of index at least 2: " in str(saddle._replace(counted=False))
+
+
 def test_predicted_steps_to_tolerance_are_those_that_the_run_still_takes(slow):
     d, found = slow
     whole = gdjax.run(replace(d, max_steps=100_000))

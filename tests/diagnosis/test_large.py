@@ -113,6 +113,14 @@ def test_index_counts_curvatures_below_0(at_rest):
 
 
 @pytest.mark.long
+def test_an_index_among_many_is_the_least_that_it_can_be(at_rest):
+    found = at_rest(np.r_[np.linspace(-2, -1, 200), np.ones(60)], 0.0)
+    assert found.verdict == Verdict.SADDLE
+    assert 16 <= found.index <= 200
+    assert not found.counted
+
+
+@pytest.mark.long
 @pytest.mark.parametrize("name", CASES)
 def test_it_gets_its_verdict(name):
     verdict = found(CASES[name], 257).verdict
