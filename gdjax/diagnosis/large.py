@@ -24,6 +24,7 @@ from gdjax.diagnosis.probes import nothing_seen, probed, turned_down, unit_rows
 from gdjax.diagnosis.surface import Surface, flatness, noise, norm
 
 REDUCED = 0.1  # of the gradient, what a step of Newton's method leaves of it at most
+BESIDE = 0.1  # of the curvature along a step, what that along a valley's side may be
 LINEAR = 0.4  # of a step, what the next one is at a degenerate point: half of it, or more
 MOST_PRODUCTS = 100  # with the Hessian, for such a step
 RANDOM = 4  # directions of the kernel
@@ -144,15 +145,21 @@ class _Path(NamedTuple):
     last: jax.Array  # of the last
     travelled: jax.Array  # of all
     fall: jax.Array  # of the loss in the last
-    arrived: jax.Array  # bool [] whether the first step suffices, or they shrink
+    quick: jax.Array  # bool [] whether the first step suffices, or they shrink ever faster
+    arrived: jax.Array  # bool [] whether they do, or shrink
     degenerate: jax.Array  # bool [] whether they shrink as at a singular Hessian
     done: jax.Array  # bool []
 
 
 def _newton(at: Surface, x: jax.Array, here: _Ends) -> _Path:
-    """Return where Newton's method leads; see `point` on why its steps must shrink."""
+    """Return where Newton's method leads; see `point` on why its steps must shrink.
+
+    Beside a valley, the curvature along it is as small as the gradient is. So where the least one
+    may be that, the gradient is brought down to rounding.
+    """
     loss, gradient = jax.value_and_grad(at.loss)(x)
     widest = jnp.maximum(jnp.abs(here.least), jnp.abs(here.largest))
+    floor = at.eps * widest * norm(x)
 
     def polish(p: _Path) -> _Path:
         _, product = jax.linearize(jax.grad(at.loss), p.x)
@@ -169,11 +176,13 @@ def _newton(at: Surface, x: jax.Array, here: _Ends) -> _Path:
         is_first = p.steps == 0
         first = jnp.where(is_first, length, p.first)
         better = (left < 1) & (p.travelled + length <= FARTHEST * first)
-        suffices = is_first & (left <= REDUCED)
-        shrunk = ~is_first & (length <= ARRIVED * first)
+        shrunk = ~is_first & ~p.quick & (length <= ARRIVED * first)
         linear = shrunk & (length > LINEAR * p.last)
-        curvature = jnp.sum(step * p.gradient) / jnp.where(length > 0, length, 1) ** 2
-        gone = jnp.abs(curvature) <= flatness(at.eps) * widest
+        quick = p.quick | (is_first & (left <= REDUCED)) | (shrunk & ~linear)
+        curvature = jnp.abs(jnp.sum(step * p.gradient)) / jnp.where(length > 0, length, 1) ** 2
+        gone = curvature <= flatness(at.eps) * widest
+        beside_valley = jnp.abs(here.least) <= BESIDE * curvature
+        improves = beside_valley & (left <= REDUCED) & (norm(gradient) > floor)
         new = _Path(
             steps=p.steps + 1,
             x=p.x + step,
@@ -184,9 +193,10 @@ def _newton(at: Surface, x: jax.Array, here: _Ends) -> _Path:
             last=length,
             travelled=p.travelled + length,
             fall=jnp.abs(p.loss - loss),
-            arrived=suffices | shrunk,
+            quick=quick,
+            arrived=quick | shrunk,
             degenerate=linear,
-            done=suffices | shrunk & (~linear | gone),
+            done=(quick & ~improves) | (linear & gone),
         )
         kept = jax.tree.map(lambda a, b: jnp.where(better | is_first, a, b), new, p)
         return kept._replace(done=new.done | ~better)
@@ -205,6 +215,7 @@ def _newton(at: Surface, x: jax.Array, here: _Ends) -> _Path:
         last=zero,
         travelled=zero,
         fall=zero,
+        quick=no,
         arrived=no,
         degenerate=no,
         done=no,

@@ -33,6 +33,7 @@ class Case(NamedTuple):
     tol: float = 1e-3
     start: float = 1.0
     steps: int = 3000
+    as_long: bool = False  # whether the start is as long among more parameters
 
 
 CASES = {
@@ -41,7 +42,8 @@ CASES = {
     "quartic to a low tolerance": Case(Verdict.VALLEY, {"quartic": 1.0}, 0.1, tol=1e-4),
     "sixth power": Case(Verdict.VALLEY, {"sixth": 1.0}, 0.1),
     "quartic along one axis": Case(Verdict.VALLEY, {"rest": 1.0, "first": 1.0}, 0.1),
-    "ring": Case(Verdict.VALLEY, {"ring": 1.0}, 1e-3),
+    "ring": Case(Verdict.VALLEY, {"ring": 1.0}, 1e-3, as_long=True),
+    "ring from within": Case(Verdict.VALLEY, {"ring": 1.0}, 1e-2, start=0.02, as_long=True),
     "constant": Case(Verdict.VALLEY, {}, 0.1),
     "inflection": Case(Verdict.SADDLE, {"cubic": 1.0}, 0.1),
     "ridge": Case(Verdict.SADDLE, {"rest": 1.0, "first": -1.0}, 0.1, start=0.0),
@@ -75,7 +77,8 @@ def diagnosed(dim):
 
 def found(case, dim):
     weights = {name: jnp.float32(case.weights.get(name, 0.0)) for name in TERMS}
-    numbers = map(jnp.float32, (case.start, case.rate, case.tol))
+    start = case.start * (257 / dim) ** 0.5 if case.as_long else case.start
+    numbers = map(jnp.float32, (start, case.rate, case.tol))
     return diagnosed(dim)(weights, *numbers, jnp.int32(case.steps))
 
 
