@@ -1,9 +1,4 @@
-"""The quadratic model of a loss; in many dimensions only the ends of its spectrum are seen.
-
-Newton's step then minimises the residual in a Krylov space of the gradient, which an indefinite
-Hessian allows as well: Paige and Saunders, Solution of sparse indefinite systems of linear
-equations, SIAM Journal on Numerical Analysis 12, 1975.
-"""
+"""The quadratic model of a loss; in many dimensions only the ends of its spectrum are seen."""
 
 from typing import NamedTuple
 
@@ -11,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from gdjax.curvature.extremes import LARGEST_HESSIAN, both_ends, steps_for
-from gdjax.curvature.lanczos import Product, lanczos, normalised, times
+from gdjax.curvature.lanczos import solved, times
 from gdjax.diagnosis.probes import flat_directions
 from gdjax.diagnosis.surface import Model, Surface, flatness, model, norm
 
@@ -62,18 +57,9 @@ def _in_part(at: Surface, x: jax.Array) -> Quadratic:
     return Quadratic(
         loss=loss,
         gradient=gradient,
-        step=_newton_step(product, gradient, steps, flatness(at.eps)),
+        step=solved(product, -gradient, steps, flatness(at.eps)),
         steepness=norm(gradient - times(along, axes)),
         curvatures=curvatures,
         axes=axes,
         error=jnp.maximum(jnp.max(low.errors), high.errors[0]),
     )
-
-
-def _newton_step(product: Product, gradient: jax.Array, steps: int, least: float) -> jax.Array:
-    """Return Newton's step in the Krylov space, none where curvatures are below `least`."""
-    krylov = lanczos(product, gradient, steps, jax.random.key(0), start=gradient)
-    outside = jnp.zeros((1, steps), gradient.dtype).at[0, -1].set(krylov.beside[-1])
-    matrix = jnp.concatenate([krylov.tridiagonal(), outside])
-    target = jnp.zeros(steps + 1, gradient.dtype).at[0].set(-normalised(gradient)[1])
-    return times(jnp.linalg.lstsq(matrix, target, rcond=least)[0], krylov.basis)

@@ -95,6 +95,25 @@ def lanczos(
     return Krylov(basis, diagonal, beside, norm, normalised(excess)[1])
 
 
+def solved(product: Product, target: jax.Array, steps: int, least: float) -> jax.Array:
+    """Return the x of a Krylov space for which a symmetric matrix H leaves the least ‖Hx − target‖.
+
+    It may be indefinite: Paige and Saunders, Solution of sparse indefinite systems of linear
+    equations, SIAM Journal on Numerical Analysis 12, 1975.
+
+    Args:
+      product: H times a vector [dim].
+      target: array [dim], which spans the space with its images.
+      steps: dimension of the space, at most `dim`.
+      least: share of the largest eigenvalue seen; along smaller ones x is 0.
+    """
+    krylov = lanczos(product, target, steps, jax.random.key(0), start=target)
+    outside = jnp.zeros((1, steps), target.dtype).at[0, -1].set(krylov.beside[-1])
+    matrix = jnp.concatenate([krylov.tridiagonal(), outside])
+    first = jnp.zeros(steps + 1, target.dtype).at[0].set(normalised(target)[1])
+    return times(jnp.linalg.lstsq(matrix, first, rcond=least)[0], krylov.basis)
+
+
 def times(a: jax.Array, b: jax.Array) -> jax.Array:
     """Return the matrix product, in full precision on every device."""
     return jnp.matmul(a, b, precision=lax.Precision.HIGHEST)

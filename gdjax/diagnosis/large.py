@@ -8,7 +8,7 @@ from jax import lax
 from jax.scipy.sparse.linalg import cg
 
 from gdjax.curvature.extremes import both_ends, steps_for
-from gdjax.curvature.lanczos import Product
+from gdjax.curvature.lanczos import Product, solved
 from gdjax.diagnosis.point import (
     ARRIVED,
     EVEN,
@@ -163,10 +163,12 @@ def _newton(at: Surface, x: jax.Array, here: _Ends) -> _Path:
 
     def polish(p: _Path) -> _Path:
         _, product = jax.linearize(jax.grad(at.loss), p.x)
+        step = newton_step(product, p.gradient)
+        unsolved = norm(product(step) + p.gradient) > REDUCED * norm(p.gradient)
         step = lax.cond(
-            here.down & here.up,
-            lambda: _of_squares(product, p.gradient),
-            lambda: newton_step(product, p.gradient),
+            (here.down & here.up) | unsolved,  # for which conjugate gradients were not made
+            lambda: solved(product, -p.gradient, steps_for(x.size, None), flatness(at.eps)),
+            lambda: step,
         )
         step = jnp.where(jnp.all(jnp.isfinite(step)), step, 0)
         length = norm(step)
@@ -226,10 +228,3 @@ def _newton(at: Surface, x: jax.Array, here: _Ends) -> _Path:
 def newton_step(product: Product, gradient: jax.Array) -> jax.Array:
     """Return Newton's step by conjugate gradients, none in the kernel of the Hessian."""
     return cg(product, -gradient, tol=REDUCED**2, maxiter=MOST_PRODUCTS)[0]
-
-
-def _of_squares(product: Product, gradient: jax.Array) -> jax.Array:
-    """Return Newton's step where the Hessian is indefinite: conjugate gradients need its square."""
-    return cg(
-        lambda v: product(product(v)), -product(gradient), tol=REDUCED**2, maxiter=MOST_PRODUCTS
-    )[0]
