@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jax import lax
 from jax.scipy.sparse.linalg import cg
 
-from gdjax.curvature.extremes import both_ends, steps_for
+from gdjax.curvature.extremes import End, both_ends, steps_for
 from gdjax.curvature.lanczos import Product, solved
 from gdjax.diagnosis.point import (
     ARRIVED,
@@ -27,6 +27,7 @@ REDUCED = 0.1  # of the gradient, what a step of Newton's method leaves of it at
 BESIDE = 0.1  # of the curvature along a step, what that along a valley's side may be
 LINEAR = 0.4  # of a step, what the next one is at a degenerate point: half of it, or more
 MOST_PRODUCTS = 100  # with the Hessian, for such a step
+REFINED = 4  # times an eigenvector, at most
 RANDOM = 4  # directions of the kernel
 TURNS = 8  # of each towards where the loss is least
 
@@ -100,21 +101,53 @@ class _Ends(NamedTuple):
 def _ends(at: Surface, x: jax.Array) -> _Ends:
     _, product = jax.linearize(jax.grad(at.loss), x)
     high, low = both_ends(product, x, jax.random.key(0), 1, steps_for(x.size, None))
-    least, largest = -low.values[0], high.values[0]
-    rounded = flatness(at.eps) * jnp.maximum(jnp.abs(least), jnp.abs(largest))
-    below, above = (jnp.maximum(rounded, end.errors[0]) for end in (low, high))
-    flat = jnp.abs(least) <= below
+    largest = high.values[0]
+    rounded = flatness(at.eps) * jnp.maximum(jnp.abs(low.values[0]), jnp.abs(largest))
+    error, above = (jnp.maximum(rounded, end.errors[0]) for end in (low, high))
+    vector, least, residual = _least(product, low, rounded)
+    # The error bounds where the least eigenvalue is. As near as the residual there is one.
+    below = jnp.maximum(rounded, residual)
     return _Ends(
         least=least,
         largest=largest,
-        vector=low.vectors[0],
-        flat=flat,
+        vector=vector,
+        flat=jnp.abs(least) <= below,
         up=largest > above,
         down=least < -below,
         # Each value of Ritz is above as many eigenvalues: Cauchy's interlacing.
         negative=jnp.sum(low.ritz > below, dtype=jnp.int32),
-        error=below,
+        error=error,
     )
+
+
+def _least(
+    product: Product, low: End, rounded: jax.Array
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Return an eigenvector [dim] of the least eigenvalue, its Rayleigh quotient and residual.
+
+    Where those leave open whether it is 0, it is looked for once more, by inverse iteration:
+    Golub and Van Loan, Matrix Computations, 4th edition, 2013, section 8.2.
+    """
+    shift = 2 * (low.errors[0] + jnp.maximum(low.values[0], 0))  # that makes all of them positive
+
+    def measured(vector: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+        image = product(vector)
+        least = jnp.sum(vector * image)
+        return vector, least, norm(image - least * vector)
+
+    def again(carry: tuple) -> tuple:
+        turns, vector, *_ = carry
+        solved = cg(
+            lambda v: product(v) + shift * v, vector, tol=REDUCED**2, maxiter=MOST_PRODUCTS
+        )[0]
+        return turns + 1, *measured(unit_rows(solved[None])[0])
+
+    def is_open(carry: tuple) -> jax.Array:
+        turns, _, least, residual = carry
+        return (turns < REFINED) & (jnp.abs(least) > rounded) & (jnp.abs(least) <= residual)
+
+    first = jnp.zeros((), jnp.int32), *measured(low.vectors[0])
+    return lax.while_loop(is_open, again, first)[1:]
 
 
 def _flat_directions(at: Surface, x: jax.Array, flattest: jax.Array, scale: jax.Array) -> jax.Array:
@@ -177,7 +210,9 @@ def _newton(at: Surface, x: jax.Array, here: _Ends) -> _Path:
         left = norm(gradient) / jnp.where(steepness > 0, steepness, 1)
         is_first = p.steps == 0
         first = jnp.where(is_first, length, p.first)
-        better = (left < 1) & (p.travelled + length <= FARTHEST * first)
+        # Along a bent valley's floor the loss falls, but the stiff axes' part may grow on the way.
+        better = (left < 1) | (~here.down & (loss < p.loss))
+        better &= p.travelled + length <= FARTHEST * first
         shrunk = ~is_first & ~p.quick & (length <= ARRIVED * first)
         linear = shrunk & (length > LINEAR * p.last)
         quick = p.quick | (is_first & (left <= REDUCED)) | (shrunk & ~linear)

@@ -124,6 +124,31 @@ def test_an_index_among_many_is_the_least_that_it_can_be(at_rest):
 
 
 @pytest.mark.long
+def test_curvatures_over_four_decades_are_those_of_a_minimum(at_rest):
+    assert at_rest(np.geomspace(1e-4, 1, 260), 0.0).verdict == Verdict.MINIMUM
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("hidden", [100, 300])
+def test_a_network_that_fits_its_data_is_in_a_valley(hidden):
+    x = np.random.default_rng(0).normal(size=(30, 4)).astype(np.float32)
+    first, last = jax.random.split(jax.random.key(1))
+    start = {
+        "first": jax.random.normal(first, (4, hidden)) / 2,
+        "bias": jnp.zeros(hidden),
+        "last": jax.random.normal(last, (hidden,)) / hidden**0.5,
+    }
+
+    def squares(w):
+        return jnp.mean(
+            (jnp.tanh(x @ w["first"] + w["bias"][None]) @ w["last"] - np.sin(x[:, 0])) ** 2
+        )
+
+    d = Descent(squares, start, optax.adam(3e-3), stop=gdjax.stop.gradient_below(1e-5))
+    assert gdjax.diagnose(d, gdjax.run(d)).verdict == Verdict.VALLEY
+
+
+@pytest.mark.long
 @pytest.mark.parametrize("name", CASES)
 def test_it_gets_its_verdict(name):
     verdict = found(CASES[name], 257).verdict
