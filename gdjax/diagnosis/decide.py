@@ -5,7 +5,6 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from gdjax.curvature.extremes import LARGEST_HESSIAN, real_size
 from gdjax.descent import Descent, Status
 from gdjax.diagnosis.ahead import Ahead, go_on
 from gdjax.diagnosis.arrival import arrival
@@ -16,7 +15,7 @@ from gdjax.diagnosis.point import NOISY, NONE, REMAINING, Point, critical_point
 from gdjax.diagnosis.probes import downhill
 from gdjax.diagnosis.stability import spectral_radius
 from gdjax.diagnosis.start import Start
-from gdjax.diagnosis.surface import norm, surface
+from gdjax.diagnosis.surface import is_large, norm, surface
 from gdjax.diagnosis.trend import Trend, highest_later, trend
 from gdjax.diagnosis.verdict import Diagnosis, Verdict
 from gdjax.trees import real_vector, strongly_typed
@@ -114,7 +113,7 @@ def _centres(d: Descent, end: End, ahead: Ahead, seen: Trend) -> End:
     at, x = surface(d, params)
     own, unravel = real_vector(params)
     critical = params
-    if x.size <= LARGEST_HESSIAN:
+    if not is_large(d):
         critical = unravel(critical_point(at, x).astype(own.dtype))
     about = [end._replace(params=p, opt_state=opt_state) for p in (critical, params)]
     return jax.tree.map(lambda a, b: jnp.stack([a, b]), *about)
@@ -141,7 +140,7 @@ def decided(d: Descent, end: End, start: Start, found: Found, on: Dynamics | Non
         curvature_max=p.curvature_max,
         index=p.negative,
         flat_dimension=p.flat_dimension,
-        counted=jnp.full_like(no, real_size(d.params) <= LARGEST_HESSIAN),
+        counted=jnp.asarray(not is_large(d)),
         condition=p.condition,
         remaining=jnp.where(is_critical, p.remaining, jnp.nan),
         period=zero if on is None else jnp.where(is_orbit, on.ahead.orbit.period, 0),

@@ -12,7 +12,6 @@ from jax import lax
 from gdjax import checks, record
 from gdjax.batches import HostBatches
 from gdjax.batches.outside import AT_ONCE
-from gdjax.curvature.extremes import LARGEST_HESSIAN, real_size
 from gdjax.descent import Descent, Result
 from gdjax.descent.description import canonical, with_traced_budget
 from gdjax.descent.programs import compiled
@@ -25,7 +24,7 @@ from gdjax.diagnosis.hold import hold
 from gdjax.diagnosis.large import large_point
 from gdjax.diagnosis.point import point
 from gdjax.diagnosis.start import Start, start_of
-from gdjax.diagnosis.surface import surface
+from gdjax.diagnosis.surface import is_large, surface
 from gdjax.diagnosis.verdict import Array, Diagnosis
 from gdjax.trees import strongly_typed
 
@@ -160,11 +159,6 @@ def on_the_way(d: Descent, end: End) -> Look:
     start = start_of(d, end)
     found = _look(d, end, start, None)
     return Look(jnp.ones((), bool), _going_on(d, end, start, found))
-
-
-def is_large(d: Descent) -> bool:
-    """Return whether there are too many parameters for a glance."""
-    return real_size(d.params) > LARGEST_HESSIAN
 
 
 def _look(d: Descent, end: End, start: Start, seen: Glance | None) -> Found:

@@ -91,7 +91,7 @@ class _Ends(NamedTuple):
     least: jax.Array
     largest: jax.Array
     vector: jax.Array  # [dim] of the least
-    flat: jax.Array  # whether the least is 0, to its error
+    flat: jax.Array  # whether the least is 0, to its residual
     up: jax.Array  # whether the largest is above 0
     down: jax.Array  # whether the least is below 0
     negative: jax.Array  # int32 [] how many are so, or more
@@ -137,10 +137,8 @@ def _least(
 
     def again(carry: tuple) -> tuple:
         turns, vector, *_ = carry
-        solved = cg(
-            lambda v: product(v) + shift * v, vector, tol=REDUCED**2, maxiter=MOST_PRODUCTS
-        )[0]
-        return turns + 1, *measured(unit_rows(solved[None])[0])
+        step = newton_step(lambda v: product(v) + shift * v, vector)
+        return turns + 1, *measured(unit_rows(step[None])[0])
 
     def is_open(carry: tuple) -> jax.Array:
         turns, _, least, residual = carry
@@ -179,9 +177,13 @@ class _Path(NamedTuple):
     travelled: jax.Array  # of all
     fall: jax.Array  # of the loss in the last
     quick: jax.Array  # bool [] whether the first step suffices, or they shrink ever faster
-    arrived: jax.Array  # bool [] whether they do, or shrink
     degenerate: jax.Array  # bool [] whether they shrink as at a singular Hessian
     done: jax.Array  # bool []
+
+    @property
+    def arrived(self) -> jax.Array:
+        """Whether it leads to a critical point."""
+        return self.quick | self.degenerate
 
 
 def _newton(at: Surface, x: jax.Array, here: _Ends) -> _Path:
@@ -196,10 +198,14 @@ def _newton(at: Surface, x: jax.Array, here: _Ends) -> _Path:
 
     def polish(p: _Path) -> _Path:
         _, product = jax.linearize(jax.grad(at.loss), p.x)
-        step = newton_step(product, p.gradient)
-        unsolved = norm(product(step) + p.gradient) > REDUCED * norm(p.gradient)
+        # Conjugate gradients are not made for indefinite matrices.
         step = lax.cond(
-            (here.down & here.up) | unsolved,  # for which conjugate gradients were not made
+            here.down & here.up,
+            lambda: jnp.zeros_like(x),
+            lambda: newton_step(product, p.gradient),
+        )
+        step = lax.cond(
+            norm(product(step) + p.gradient) > REDUCED * norm(p.gradient),
             lambda: solved(product, -p.gradient, steps_for(x.size, None), flatness(at.eps)),
             lambda: step,
         )
@@ -231,7 +237,6 @@ def _newton(at: Surface, x: jax.Array, here: _Ends) -> _Path:
             travelled=p.travelled + length,
             fall=jnp.abs(p.loss - loss),
             quick=quick,
-            arrived=quick | shrunk,
             degenerate=linear,
             done=(quick & ~improves) | (linear & gone),
         )
@@ -253,7 +258,6 @@ def _newton(at: Surface, x: jax.Array, here: _Ends) -> _Path:
         travelled=zero,
         fall=zero,
         quick=no,
-        arrived=no,
         degenerate=no,
         done=no,
     )

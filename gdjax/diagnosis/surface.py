@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from gdjax.curvature.extremes import LARGEST_HESSIAN, real_size
 from gdjax.curvature.lanczos import times
 from gdjax.curvature.products import columns, widened
 from gdjax.curvature.small import eigh
@@ -66,6 +67,11 @@ def surface(d: Descent, params: PyTree) -> tuple[Surface, jax.Array]:
     args = whole_arguments(d)
     # What rounds, if the parameters do, is the run and not the surface that it runs on.
     return Surface(lambda x: value(d.loss, unravel(x), args), coarsest_eps(d.params)), vector
+
+
+def is_large(d: Descent) -> bool:
+    """Return whether there are too many parameters for the whole Hessian."""
+    return real_size(d.params) > LARGEST_HESSIAN
 
 
 def gradient_and_product(
