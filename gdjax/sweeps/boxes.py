@@ -11,6 +11,8 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
+STRETCHES = 2  # of boxes that a block gets from far apart, so that blocks take about as long
+
 
 class Boxes(NamedTuple):
     """Boxes of lanes: arrays int32 [boxes, dims]."""
@@ -67,8 +69,10 @@ class Blocks(NamedTuple):
         numbers = np.arange(prod(along))
         offset = np.stack(np.unravel_index(numbers, along), axis=1).astype(np.int32) * sides
         boxes = Boxes(offset, np.minimum(sides, lengths - offset))
-        for first in range(0, len(numbers), self.boxes):
-            yield boxes.part(first, first + self.boxes)
+        stretches = np.array_split(numbers, STRETCHES * self.blocks)
+        for block in range(self.blocks):
+            own = np.concatenate(stretches[block :: self.blocks])
+            yield Boxes(boxes.offset[own], boxes.sides[own])
 
     def runs(self, boxes: Boxes) -> list[tuple[int, int]]:
         """Return the boxes in runs [first, end) that lie side by side and fill their room."""
@@ -79,13 +83,16 @@ class Blocks(NamedTuple):
             for i in range(1, len(offsets))
             if sides[i] != sides[i - 1]
             or prod(sides[i]) != self.lanes_a_box
-            or not self._beside(offsets[i - 1], offsets[i])
+            or not self._beside(offsets[i - 1], offsets[i], sides[i])
         ]
         return list(zip([0, *breaks], [*breaks, len(offsets)]))
 
-    def _beside(self, first: list[int], second: list[int]) -> bool:
+    def _beside(self, first: list[int], second: list[int], sides: list[int]) -> bool:
         moved = [i for i, (a, b) in enumerate(zip(first, second)) if a != b]
-        return len(moved) == 1 and moved[0] != self.slow and second[moved[0]] > first[moved[0]]
+        if len(moved) != 1 or moved[0] == self.slow:
+            return False
+        (i,) = moved
+        return second[i] == first[i] + sides[i]
 
     def put(self, views: Sequence[np.ndarray], run: Boxes, leaves: Sequence[np.ndarray]) -> None:
         """Write what the lanes of a run of boxes have [count, ...] to their places in views.

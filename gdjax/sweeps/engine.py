@@ -15,6 +15,7 @@ from gdjax.sweeps.block import Done, Fresh, Layout, Packings, Rounds, Waiting
 from gdjax.sweeps.boxes import Blocks, Boxes
 from gdjax.sweeps.collect import Arrays, Collector
 from gdjax.sweeps.lane_program import BlockProgram, LaneProgram
+from gdjax.sweeps.machine import put_on
 from gdjax.sweeps.patience import Patience
 from gdjax.sweeps.pool import Living, Pool
 from gdjax.sweeps.progress import Bar
@@ -36,8 +37,7 @@ class Sweep:
     """What the engine needs to know of a sweep."""
 
     program: LaneProgram
-    sources: PyTree
-    key: Any
+    shared: tuple[PyTree, Any]  # by all lanes: their sources and their key
     blocks: Blocks
     layout: Layout
     options: dict[type, dict[str, Any]]  # of the compiler, for each kind of block
@@ -56,8 +56,8 @@ class Slot:
         shape = sweep.blocks.shape
         strides = np.array([prod(shape[i + 1 :]) for i in range(len(shape))], np.int32)
         self.sweep, self.device = sweep, device
-        self.lane = jax.device_put((sweep.sources, sweep.key), device)
-        self.shared = *self.lane, strides
+        self.shared = put_on(device, sweep.shared)
+        self.strides = strides
         self.programs: dict[type, BlockProgram] = {}
         self.lock = Lock()
 
@@ -65,7 +65,7 @@ class Slot:
         """Run a block for a round, and give what has ended to the collector."""
         tiles = _tiles(self.sweep, block)
         numbers = np.array([tiles, *rounds], np.int32)
-        args = *self.shared, _argument(self.sweep, block), numbers
+        args = *self.shared, self.strides, _argument(self.sweep, block), numbers
         program = self._program(block)
         began = perf_counter()
         done = jax.block_until_ready(program(*args))
@@ -92,7 +92,7 @@ class Slot:
     def _compile(self, *blocks: type[Fresh] | type[Waiting]) -> None:
         layout, options, careful = self.sweep.layout, self.sweep.options, self.sweep.traced.careful
         self.programs |= self.sweep.program.compiled(
-            blocks, layout, options, self.device, self.lane, careful=careful
+            blocks, layout, options, self.device, self.shared, careful=careful
         )
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax.sharding import Sharding, SingleDeviceSharding
 
 from gdjax.sweeps.block import (
     Done,
@@ -32,6 +33,8 @@ class BlockProgram:
         """Take what is compiled, its first argument, and what it returns on which device."""
         self.compiled, self.constants = compiled, constants
         self.shapes, self.device = shapes, device
+        bytes_ = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(shapes))
+        self.is_little = bytes_ <= RESTING
         self.rooms: list[Done] = []
 
     def __call__(self, *args: Any) -> Done:
@@ -49,7 +52,7 @@ class BlockProgram:
 
     def rest(self) -> None:
         """Keep no more than little memory between two sweeps."""
-        if sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(self.shapes)) > RESTING:
+        if not self.is_little:
             self.rooms.clear()
 
 
@@ -122,7 +125,11 @@ def _programs(
         return run_block(traced._replace(constants=constants), layout, packing, room, *args)
 
     whole = partial(jax.ShapeDtypeStruct, dtype=np.int32)
-    rooms = {block: packing.done(layout, fresh=block is Fresh) for block in blocks}
+    on_device = partial(_on, SingleDeviceSharding(device))
+    rooms = {
+        block: jax.tree.map(on_device, packing.done(layout, fresh=block is Fresh))
+        for block in blocks
+    }
     with ThreadPoolExecutor(len(blocks)) as threads:
         compiled = {}
         for block in blocks:  # while it is traced, the one before is compiled
@@ -134,6 +141,10 @@ def _programs(
         block: BlockProgram(compiled[block].result(), constants, rooms[block], device)
         for block in blocks
     }
+
+
+def _on(place: Sharding, leaf: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place)
 
 
 def _kinds(

@@ -1,10 +1,12 @@
 """Many runs at once: `sweep`."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from os import PathLike
 from typing import Any, Literal
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from gdjax import checks
@@ -27,6 +29,7 @@ from gdjax.sweeps.machine import (
     checked_devices,
     compiler_options,
     lanes_of_a_block,
+    put_on,
     seconds_a_turn,
     workers_of,
 )
@@ -118,8 +121,8 @@ def sweep(
     check_concrete("key: got a traced value", key)
     lanes = checked_lanes(lane, axes, None if key is None else checks.typed_key("key", key))
     on = checked_devices(devices)
-    sources, own_key = jax.device_put((lanes.sources, lanes.key), on[0])
-    check_concrete("lane: sweep is called inside jit", sources)
+    check_concrete("lane: sweep is called inside jit", jnp.asarray(0))
+    shared = put_on(on[0], (lanes.sources, lanes.key))
     reducers = None if reduce is None else checked_reducers(reduce)
     if checks.flag("diagnose", diagnose) and reducers is not None:
         raise ValueError("diagnose: lanes that are reduced leave nothing to be diagnosed")
@@ -132,7 +135,7 @@ def sweep(
     in_all = at_once * len(on)
     layout = block_layout(tile, block_size, traced, packing, lanes.shape, on[0], in_all)
     spread = lanes.count <= layout.tile * in_all
-    spread = spread and not program.is_compiled(layout, on[0], (sources, own_key))
+    spread = spread and not program.is_compiled(layout, on[0], shared)
     if spread:
         traced, packing = program.traced(lanes.sources, lanes.key, careful=True)
     if reducers is not None:
@@ -148,8 +151,7 @@ def sweep(
     }
     request = Sweep(
         program,
-        sources,
-        own_key,
+        shared,
         cut,
         layout,
         options,
@@ -164,8 +166,11 @@ def sweep(
     if isinstance(collector, Reduced):
         return collector.finished()
     outcome, seen = collector.tree
-    diagnosis = diagnosed(lanes, (sources, own_key), outcome, seen, at_once) if diagnose else None
-    return Runs(**outcome._asdict(), work=work, lanes=lanes, diagnosis=diagnosis)
+    runs = Runs(**outcome._asdict(), work=work, lanes=lanes)
+    if not diagnose:
+        return runs
+    shared = jax.device_put(shared, on[0])  # where it is looked at
+    return replace(runs, diagnosis=diagnosed(lanes, shared, outcome, seen, at_once))
 
 
 def _traced(program: LaneProgram, lanes: Lanes) -> tuple[TracedLane, Packings]:

@@ -27,7 +27,8 @@ def test_every_lane_is_in_one_box(shape, tile, block):
 @settings(deadline=None)
 def test_no_block_has_more_room_than_it_was_given(shape, tile, block):
     cut = blocks(shape, tile, block)
-    assert cut.boxes * cut.lanes_a_box <= max(-(-block // tile), 1) * tile
+    room = max(-(-block // tile), 1) * tile
+    assert all(len(boxes.lanes) * cut.lanes_a_box <= room for boxes in cut.each())
 
 
 @given(shapes, st.integers(1, 40), st.integers(1, 200))
