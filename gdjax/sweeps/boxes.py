@@ -78,21 +78,25 @@ class Blocks(NamedTuple):
         """Return the boxes in runs [first, end) that lie side by side and fill their room."""
         # Of so few numbers, Python makes less work than numpy.
         offsets, sides = boxes.offset.tolist(), boxes.sides.tolist()
-        breaks = [
-            i
-            for i in range(1, len(offsets))
-            if sides[i] != sides[i - 1]
-            or prod(sides[i]) != self.lanes_a_box
-            or not self._beside(offsets[i - 1], offsets[i], sides[i])
-        ]
-        return list(zip([0, *breaks], [*breaks, len(offsets)]))
+        first, along, runs = 0, None, []
+        for i in range(1, len(offsets)):
+            beside = None
+            if sides[i] == sides[i - 1] and prod(sides[i]) == self.lanes_a_box:
+                beside = self._beside(offsets[i - 1], offsets[i])
+            if beside is None or along not in (None, beside):
+                runs.append((first, i))
+                first, along = i, None
+            else:
+                along = beside
+        return [*runs, (first, len(offsets))]
 
-    def _beside(self, first: list[int], second: list[int], sides: list[int]) -> bool:
+    def _beside(self, first: list[int], second: list[int]) -> int | None:
+        """Return the dimension along which a box follows another one, if it does."""
         moved = [i for i, (a, b) in enumerate(zip(first, second)) if a != b]
         if len(moved) != 1 or moved[0] == self.slow:
-            return False
+            return None
         (i,) = moved
-        return second[i] == first[i] + sides[i]
+        return i if second[i] == first[i] + self.sides[i] else None
 
     def put(self, views: Sequence[np.ndarray], run: Boxes, leaves: Sequence[np.ndarray]) -> None:
         """Write what the lanes of a run of boxes have [count, ...] to their places in views.

@@ -1,5 +1,5 @@
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from gdjax.sweeps.boxes import Boxes, blocks, patch_sides, traced_place
@@ -32,6 +32,7 @@ def test_no_block_has_more_room_than_it_was_given(shape, tile, block):
 
 
 @given(shapes, st.integers(1, 40), st.integers(1, 200))
+@example((2, 3, 3), 1, 9)  # a block whose boxes turn a corner
 @settings(deadline=None)
 def test_what_is_put_lies_where_the_lanes_are(shape, tile, block):
     cut = blocks(shape, tile, block)
