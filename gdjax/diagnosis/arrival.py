@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import optax
 from jax import lax
 
 from gdjax.curvature.lanczos import times
@@ -32,6 +33,7 @@ class _Walk(NamedTuple):
     steps: jax.Array  # int32 []
     foretold: jax.Array  # [] gradient after as many steps as the run went on
     energies: jax.Array  # [2, dim] sums of squares of the slopes over the last two stretches
+    moments: jax.Array  # [n] second moments of the gradient before these, where there are any
 
 
 def arrival(
@@ -77,11 +79,13 @@ def arrival(
         slopes = curvatures * along(after.params)
         stretch = (number - 1) // STRETCH - 2
         here = jnp.arange(2)[:, None] == stretch
+        begins = number == MOST - 2 * STRETCH
         return _Walk(
             after,
             number,
             jnp.where(number == seen, max_abs(after.grad).astype(tol.dtype), w.foretold),
             w.energies + jnp.where(here, slopes**2, 0),
+            jnp.where(begins, _second_moments(after.opt_state), w.moments),
         )
 
     def goes_on(w: _Walk) -> jax.Array:
@@ -93,24 +97,43 @@ def arrival(
         none,
         jnp.zeros_like(tol),
         jnp.zeros((2, curvatures.size), curvatures.dtype),
+        _second_moments(state.opt_state),
     )
     walk = lax.while_loop(goes_on, step, first)
     last = ahead.seen.grad_norm[jnp.maximum(ahead.windows - 1, 0)]
     holds = (walk.foretold <= ALIKE * last) & (last <= ALIKE * walk.foretold)
     arrived = max_abs(walk.state.grad) <= tol
-    later = _later(m, curvatures * along(walk.state.params), walk.energies, tol)
+    moments = _second_moments(walk.state.opt_state)
+    faded = jnp.min(jnp.where(moments > 0, walk.moments / moments, jnp.inf), initial=jnp.inf)
+    growth = jnp.where(jnp.isfinite(faded), jnp.log(jnp.maximum(faded, 1)), 0) / (4 * STRETCH)
+    later = _later(m, curvatures * along(walk.state.params), walk.energies, growth, tol)
     found = walk.steps + jnp.where(arrived, 0, later)
     return jnp.where(wanted & holds & jnp.isfinite(found), found, jnp.nan)
 
 
-def _later(m: Model, slopes: jax.Array, energies: jax.Array, tol: jax.Array) -> jax.Array:
-    """Return how many more steps it takes if each slope goes on to decay so; inf where for ever."""
+def _second_moments(opt_state: Any) -> jax.Array:
+    """Return those of Adam and its like: steps grow as the root of these fades."""
+    found = optax.tree.get_all_with_path(opt_state, "nu_max")  # of AMSGrad, which fade never
+    found = found or optax.tree.get_all_with_path(opt_state, "nu")
+    leaves = jax.tree.leaves([nu for _, nu in found])
+    return jnp.concatenate([jnp.zeros(0), *(jnp.ravel(leaf) for leaf in leaves)])
+
+
+def _later(
+    m: Model, slopes: jax.Array, energies: jax.Array, growth: jax.Array, tol: jax.Array
+) -> jax.Array:
+    """Return how many more steps it takes if each slope goes on to decay so; inf where for ever.
+
+    The rate of the decay grows exponentially, with the exponent `growth` per step.
+    """
     # What is rounding may grow; what is more than that and grows never holds either way.
     logs = jnp.log(energies[1] / energies[0])
     decay = jnp.where(energies[1] > 0, jnp.minimum(logs, 0), 0) / (2 * STRETCH)
 
     def is_large(steps: jax.Array) -> jax.Array:
-        left = jnp.where(energies[1] > 0, slopes * jnp.exp(decay * steps), 0)
+        longer = jnp.where(growth > 0, jnp.expm1(growth * steps) / growth, steps)
+        shrunk = jnp.where(decay < 0, jnp.exp(decay * longer), 1)
+        left = jnp.where(energies[1] > 0, slopes * shrunk, 0)
         return ~(jnp.max(jnp.abs(times(m.axes, left))) <= tol)
 
     def double(_: int, steps: jax.Array) -> jax.Array:

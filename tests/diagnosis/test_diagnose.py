@@ -323,6 +323,21 @@ def test_predicted_steps_of_momentum_are_those_that_the_run_still_takes(nesterov
 
 
 @pytest.mark.long
+@pytest.mark.parametrize(
+    ("condition", "rate", "steps"), [(1e3, 0.001, 800), (1e4, 0.01, 100), (1e4, 0.003, 300)]
+)
+def test_predicted_steps_of_adam_allow_for_moments_that_fade(condition, rate, steps):
+    axes, _ = np.linalg.qr(np.random.default_rng(0).normal(size=(4, 4)))
+    hessian = jnp.array(axes @ np.diag(np.geomspace(1, condition, 4)) @ axes.T, jnp.float32)
+    start = jnp.array([1.0, 0.7, -0.5, 0.3])
+    stop = gdjax.stop.gradient_below(1e-3)
+    d = Descent(lambda w: w @ hessian @ w / 2, start, optax.adam(rate), stop=stop, max_steps=steps)
+    whole = gdjax.run(replace(d, max_steps=100_000))
+    assert whole.status == gdjax.Status.CONVERGED
+    np.testing.assert_allclose(diagnosed(d).steps_to_tolerance, whole.steps - steps, rtol=0.4)
+
+
+@pytest.mark.long
 def test_record_of_the_user_comes_through_a_diagnosis():
     def lane(start):
         recorder = {"peak": gdjax.record.maximum(), "loss": gdjax.record.every(5)}
