@@ -54,10 +54,9 @@ class Slot:
     def __init__(self, sweep: Sweep, device: Any) -> None:
         """Put the sources of a sweep on the device."""
         shape = sweep.blocks.shape
-        strides = np.array([prod(shape[i + 1 :]) for i in range(len(shape))], np.int32)
+        self.strides = np.array([prod(shape[i + 1 :]) for i in range(len(shape))], np.int32)
         self.sweep, self.device = sweep, device
         self.shared = put_on(device, sweep.shared)
-        self.strides = strides
         self.programs: dict[type, BlockProgram] = {}
         self.lock = Lock()
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import jax
 import numpy as np
-from jax.sharding import Sharding, SingleDeviceSharding
+from jax.sharding import SingleDeviceSharding
 
 from gdjax.sweeps.block import (
     Done,
@@ -23,7 +23,7 @@ from gdjax.sweeps.lanes import Lane
 from gdjax.sweeps.traced_lane import Keep, TracedLane, traced_lane
 from gdjax.trees import PyTree
 
-RESTING = 2**22  # bytes of a room that is kept between two sweeps
+RESTING = 2**23  # bytes of a room that is kept between two sweeps
 
 
 class BlockProgram:
@@ -33,8 +33,8 @@ class BlockProgram:
         """Take what is compiled, its first argument, and what it returns on which device."""
         self.compiled, self.constants = compiled, constants
         self.shapes, self.device = shapes, device
-        bytes_ = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(shapes))
-        self.is_little = bytes_ <= RESTING
+        room = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(shapes))
+        self.is_little = room <= RESTING
         self.rooms: list[Done] = []
 
     def __call__(self, *args: Any) -> Done:
@@ -125,9 +125,11 @@ def _programs(
         return run_block(traced._replace(constants=constants), layout, packing, room, *args)
 
     whole = partial(jax.ShapeDtypeStruct, dtype=np.int32)
-    on_device = partial(_on, SingleDeviceSharding(device))
+    here = SingleDeviceSharding(device)  # else a lane of a few numbers would be compiled elsewhere
     rooms = {
-        block: jax.tree.map(on_device, packing.done(layout, fresh=block is Fresh))
+        block: jax.tree.map(
+            lambda leaf: leaf.update(sharding=here), packing.done(layout, fresh=block is Fresh)
+        )
         for block in blocks
     }
     with ThreadPoolExecutor(len(blocks)) as threads:
@@ -141,10 +143,6 @@ def _programs(
         block: BlockProgram(compiled[block].result(), constants, rooms[block], device)
         for block in blocks
     }
-
-
-def _on(place: Sharding, leaf: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
-    return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place)
 
 
 def _kinds(

@@ -121,6 +121,7 @@ def sweep(
     check_concrete("key: got a traced value", key)
     lanes = checked_lanes(lane, axes, None if key is None else checks.typed_key("key", key))
     on = checked_devices(devices)
+    # Inside jit, all that jax makes is traced.
     check_concrete("lane: sweep is called inside jit", jnp.asarray(0))
     shared = put_on(on[0], (lanes.sources, lanes.key))
     reducers = None if reduce is None else checked_reducers(reduce)
