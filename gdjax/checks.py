@@ -10,6 +10,8 @@ import numpy as np
 
 from gdjax.trees import is_typed_key
 
+NUMBERS = ("numeric", "bool")
+
 
 def is_concrete(value: Any) -> bool:
     """Return whether the value is known now, outside of any trace."""
@@ -29,6 +31,15 @@ def finite_scalar(name: str, value: Any) -> Any:
     if is_concrete(value) and not np.isfinite(value):
         raise ValueError(f"{name}: expected a finite number, got {value!r}")
     return float(value) if isinstance(value, (int, float)) else value  # one type, one program
+
+
+def arrays(name: str, tree: Any) -> None:
+    """Raise unless every leaf is an array or a number that JAX has a dtype for, naming the leaf."""
+    for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
+        kind = dtype(leaf)
+        if not (jnp.issubdtype(kind, jax.dtypes.extended) or jnp.isdtype(kind, NUMBERS)):
+            place = jax.tree_util.keystr(path)
+            raise TypeError(f"{name}{place}: expected an array or a number, got {leaf!r}")
 
 
 def real_array(name: str, value: Any) -> jax.Array:

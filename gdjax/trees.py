@@ -243,10 +243,11 @@ def strongly_typed(tree: PyTree) -> PyTree:
     >>> strongly_typed({"rate": 0.5})["rate"].dtype
     dtype('float32')
     """
-    return jax.tree.map(_strongly_typed, tree)
+    return jax.tree.map(strongly_typed_leaf, tree)
 
 
-def _strongly_typed(leaf: Any) -> jax.Array | np.ndarray:
+def strongly_typed_leaf(leaf: Any) -> jax.Array | np.ndarray:
+    """Return one leaf so."""
     if isinstance(leaf, jax.Array):
         return jnp.asarray(leaf, leaf.dtype) if getattr(leaf, "weak_type", False) else leaf
     # Much cheaper than jnp.asarray, and a program takes it as well.

@@ -101,6 +101,11 @@ CASES = {
         "optimizer: ",
     ),
     "args that are no tuple": (lambda: descent(args=jnp.ones(2)), TypeError, "args: "),
+    "args with a string": (
+        lambda: descent(args=({"x": "abc"},)),
+        TypeError,
+        "args\\[0\\]\\[.x.\\]: ",
+    ),
     "stop that is a number": (lambda: descent(stop=1e-3), TypeError, "stop: "),
     "negative tolerance": (lambda: gdjax.stop.gradient_below(-1.0), ValueError, "tol: "),
     "tolerance that is no number": (lambda: gdjax.stop.gradient_below("a"), TypeError, "tol: "),

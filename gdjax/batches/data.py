@@ -50,7 +50,7 @@ def check_numbers(name: str, dtype: Any) -> None:
     """Raise unless the dtype is one of numbers that JAX has."""
     # To numpy, time spans are whole numbers; random keys are no dtype of its own.
     of_keys = jnp.issubdtype(dtype, jax.dtypes.extended)
-    if of_keys or not jnp.isdtype(dtype, ("numeric", "bool")):
+    if of_keys or not jnp.isdtype(dtype, checks.NUMBERS):
         raise TypeError(f"{name}: expected an array of numbers, got {dtype}")
 
 

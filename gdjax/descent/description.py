@@ -1,6 +1,7 @@
 """What to run: a `Descent` describes it, nothing is computed yet."""
 
 from dataclasses import KW_ONLY, dataclass
+from operator import attrgetter
 from typing import Any
 
 import jax
@@ -80,6 +81,7 @@ class Descent:
         checks.hashable("optimizer", self.optimizer)
         if not isinstance(self.args, tuple):
             raise TypeError(f"args: expected a tuple, got {type(self.args).__name__}")
+        checks.arrays("args", self.args)
         if self.batches is not None and not isinstance(self.batches, (Batches, HostBatches)):
             raise TypeError(
                 "batches: expected batches of gdjax.batches, such as gdjax.batches.full(data), "
@@ -134,11 +136,12 @@ def _steps(max_steps: Any) -> int | jax.Array:
 
 
 TRACED = ("params", "args", "batches", "stop", "key", "record")
+_traced = attrgetter(*TRACED)
 
 
 def _flatten(d: Descent):
     counted = isinstance(d.max_steps, int)
-    children = (*(getattr(d, name) for name in TRACED), None if counted else d.max_steps)
+    children = (*_traced(d), None if counted else d.max_steps)
     return children, (d.loss, d.optimizer, d.max_steps if counted else None)
 
 
@@ -152,14 +155,13 @@ def _unflatten(aux, children) -> Descent:
     loss, optimizer, static_steps = aux
     *values, traced_steps = children
     max_steps = traced_steps if static_steps is None else static_steps
-    return _unchecked(
-        loss=loss, optimizer=optimizer, max_steps=max_steps, **dict(zip(TRACED, values))
-    )
+    fields: dict[str, Any] = dict(zip(TRACED, values))
+    return _unchecked(fields, loss=loss, optimizer=optimizer, max_steps=max_steps)
 
 
-def _unchecked(**fields: Any) -> Descent:
+def _unchecked(fields: dict[str, Any], **others: Any) -> Descent:
     d = object.__new__(Descent)  # JAX puts placeholders into pytrees, which no check would pass
-    vars(d).update(fields)
+    vars(d).update(fields, **others)
     return d
 
 
@@ -172,29 +174,35 @@ def canonical(d: Any) -> Descent:
     Raises:
       TypeError: `d` is no Descent.
     """
+    params, stop = strongly_typed((checked(d).params, d.stop))
+    return _unchecked(vars(d), params=params, stop=stop)
+
+
+def checked(d: Any) -> Descent:
+    """Return the descent, or raise where it is none."""
     if not isinstance(d, Descent):
         raise TypeError(f"d: expected a gdjax.Descent, got {d!r}")
-    params, stop = strongly_typed((d.params, d.stop))
-    return _unchecked(**(vars(d) | {"params": params, "stop": stop}))
+    return d
 
 
 def with_traced_budget(d: Descent) -> Descent:
     """Return the descent with its budget as an array, so that another one compiles nothing."""
     counted = isinstance(d.max_steps, int)
     budget = np.asarray(d.max_steps, np.int32) if counted else strongly_typed(d.max_steps)
-    return _unchecked(**(vars(d) | {"max_steps": budget}))
+    return _unchecked(vars(d), max_steps=budget)
 
 
 def with_batches(d: Descent, batches: Any) -> Descent:
     """Return the descent with what stands for its batches in a compiled step."""
-    return _unchecked(**(vars(d) | {"batches": batches}))
+    return _unchecked(vars(d), batches=batches)
 
 
-def stripped(d: Descent) -> Descent:
-    """Return the descent without its functions: what is left is known by its types."""
-    return _unchecked(**(vars(d) | {"loss": None, "optimizer": None}))
+def parted(d: Descent) -> tuple[PyTree, list, tuple]:
+    """Return the parameters of a descent, its other values, and its structure."""
+    (params, *others), fixed = _flatten(d)
+    return params, others, fixed
 
 
-def completed(d: Descent, loss: Loss, optimizer: Any) -> Descent:
-    """Return a stripped descent with its functions again."""
-    return _unchecked(**(vars(d) | {"loss": loss, "optimizer": optimizer}))
+def joined(params: PyTree, others: list, fixed: tuple) -> Descent:
+    """Return the descent of these parts."""
+    return _unflatten(fixed, (params, *others))

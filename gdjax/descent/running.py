@@ -5,7 +5,7 @@ import jax
 from gdjax.batches import HostBatches
 from gdjax.descent.description import (
     Descent,
-    canonical,
+    checked,
     recorders,
     with_recorded,
     with_traced_budget,
@@ -49,14 +49,13 @@ def run(d: Descent, state: State | None = None) -> Result:
     >>> result.status == gdjax.Status.CONVERGED, round(float(result.params), 3)
     (Array(True, dtype=bool), 2.0)
     """
-    d = canonical(d)
-    if isinstance(d.batches, HostBatches):
+    if isinstance(checked(d).batches, HostBatches):
         from gdjax.descent.hosted import moved_on_host  # few runs need it
 
-        return _result(*compiled(_end, *moved_on_host(d, state))).of(d)
+        return Result.of(d, *compiled(_end, *moved_on_host(d, state)))
     if d.stop is not None and not recorders_of_histories(d):
         d = with_traced_budget(d)
-    return _result(*compiled(_run, d, state)).of(d)
+    return Result.of(d, *compiled(_run, d, state))
 
 
 def _run(d: Descent, state: State | None) -> tuple[State, jax.Array, PyTree]:
@@ -69,18 +68,6 @@ def _end(d: Descent, state: State, histories: list[Series]) -> tuple[State, jax.
 
 def _parts(result: Result) -> tuple[State, jax.Array, PyTree]:
     return result.state, result.grad_norm, result.record  # XLA would copy what it returns twice
-
-
-def _result(state: State, norm: jax.Array, record: PyTree) -> Result:
-    return Result(
-        params=state.params,
-        loss=state.loss,
-        grad_norm=norm,
-        steps=state.step,
-        status=state.status,
-        record=record,
-        state=state,
-    )
 
 
 def execute(d: Descent, state: State | None) -> Result:
@@ -98,4 +85,4 @@ def _finished(d: Descent, state: State, histories: list[Series]) -> Result:
             fold, accumulated = next(memory)
             left = state.limit - state.step
             recorded.append(fold.finish(fold.pad(accumulated, state, left)))
-    return _result(state, grad_norm(state), with_recorded(d.record, recorded))
+    return Result.of(None, state, grad_norm(state), with_recorded(d.record, recorded))

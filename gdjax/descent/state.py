@@ -74,8 +74,19 @@ class Result(_Fields):
             )
         return cost_of_run(self._descent, self)
 
-    def of(self, d: "Descent") -> "Result":
-        """Return the same result, which knows that it is that of this descent."""
-        result = Result(*self)
+    @classmethod
+    def of(
+        cls, d: "Descent | None", state: State, grad_norm: jax.Array, record: PyTree
+    ) -> "Result":
+        """Return the result at a state, which knows that it is that of this descent."""
+        result = cls(
+            params=state.params,
+            loss=state.loss,
+            grad_norm=grad_norm,
+            steps=state.step,
+            status=state.status,
+            record=record,
+            state=state,
+        )
         result._descent = d
         return result

@@ -291,6 +291,7 @@ def test_loss_is_traced_once_for_a_run_and_its_repetitions():
         {"max_steps": 17},
         {"max_steps": jnp.array(18)},
         {"stop": gdjax.stop.gradient_below(1e-2)},
+        {"stop": gdjax.stop.gradient_below(np.float64(1e-2))},
     ):
         gdjax.run(dataclasses.replace(d, **changes))
     gdjax.step(d, gdjax.init(d))
