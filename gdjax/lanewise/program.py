@@ -1,7 +1,7 @@
 """A traced function as a flat list of operations, to be cut by what they depend on."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import jax
@@ -88,15 +88,19 @@ class Program:
         above = max(v.number for v in self.values) + 1
         number = {name: above + i for i, name in enumerate(constants)}
 
-        def atom(a: Atom) -> Atom:
+        def opened(a: Atom) -> Atom:
             if isinstance(a, Known) and id(a.value) in number:
                 return Value(number[id(a.value)], a.aval)
             return a
 
-        operations = tuple(o._replace(inputs=tuple(map(atom, o.inputs))) for o in self.operations)
         inputs = (Value(number[name], jax.typeof(x)) for name, x in constants.items())
-        opened = Program((*inputs, *self.inputs), operations, tuple(map(atom, self.outputs)))
-        return opened, list(constants.values())
+        program = self.with_atoms(opened)
+        return replace(program, inputs=(*inputs, *self.inputs)), list(constants.values())
+
+    def with_atoms(self, change: Callable[[Atom], Atom]) -> "Program":
+        """Return the program with other atoms for what its operations take and what it returns."""
+        operations = tuple(o._replace(inputs=tuple(map(change, o.inputs))) for o in self.operations)
+        return Program(self.inputs, operations, tuple(map(change, self.outputs)))
 
     def level(self, inputs: Sequence[int]) -> "Levels":
         """Return the operations by level: that of an operation is the highest of its inputs."""

@@ -119,6 +119,12 @@ class Blocks(NamedTuple):
             values = values.transpose(*order, *range(dims + 1, values.ndim))
             view[part].reshape(*split, *own)[...] = values
 
+    def lanes(self, boxes: Boxes) -> np.ndarray:
+        """Return the positions in a block that hold a lane."""
+        room = self.lanes_a_box
+        holds = np.arange(len(boxes.lanes) * room) % room < np.repeat(boxes.lanes, room)
+        return np.flatnonzero(holds)
+
     def place(self, positions: np.ndarray, boxes: Boxes) -> np.ndarray:
         """Return where lanes at positions [n] of a block are, int32 [dims, n]."""
         if not len(positions):

@@ -59,9 +59,12 @@ class Slot:
         self.shared = put_on(device, sweep.shared)
         self.programs: dict[type, BlockProgram] = {}
         self.lock = Lock()
+        self.nothing = _nothing(sweep, device) if sweep.traced.alike else []
 
     def run(self, block: Boxes | Waiting, rounds: Rounds) -> "Round":
         """Run a block for a round, and give what has ended to the collector."""
+        if self.sweep.traced.alike and not isinstance(block, Waiting):
+            block = _beginning(self.sweep, block, self.nothing)
         tiles = _tiles(self.sweep, block)
         numbers = np.array([tiles, *rounds], np.int32)
         args = *self.shared, self.strides, _argument(self.sweep, block), numbers
@@ -81,7 +84,7 @@ class Slot:
     def _program(self, block: Boxes | Waiting) -> BlockProgram:
         kind = Waiting if isinstance(block, Waiting) else Fresh
         with self.lock:
-            if not self.programs:
+            if not self.programs and kind is Fresh:
                 goes_on = not (self.sweep.traced.at_once or self.sweep.spread)
                 self._compile(Fresh, *[Waiting] * goes_on)
             if kind not in self.programs:  # after more turns than a round has
@@ -196,6 +199,20 @@ def _last(sweep: Sweep, pool: Pool, workers: int, worth: int) -> list[Waiting]:
     return [pool.taken(each, sweep.layout.lanes) for _ in range(-(-pool.count // max(each, 1)))]
 
 
+def _nothing(sweep: Sweep, device: Any) -> list[Any]:
+    """Return the packed state of a block of lanes that begin, for which it means nothing."""
+    shapes = sweep.packing.state.shapes(sweep.layout.lanes)
+    return jax.device_put([np.zeros(leaf.shape, leaf.dtype) for leaf in shapes], device)
+
+
+def _beginning(sweep: Sweep, boxes: Boxes, nothing: list[Any]) -> Waiting:
+    """Return a block as one of lanes that go on, from no update."""
+    lanes, room = sweep.blocks.lanes(boxes), sweep.layout.lanes
+    place = np.zeros((len(sweep.blocks.shape), room), np.int32)
+    place[:, : len(lanes)] = sweep.blocks.place(lanes, boxes)
+    return Waiting(np.int32(len(lanes)), place, np.zeros(room, np.int32), nothing)
+
+
 def _argument(sweep: Sweep, block: Boxes | Waiting) -> Fresh | Waiting:
     """Return a block as the compiled program takes it."""
     if isinstance(block, Waiting):
@@ -254,9 +271,7 @@ def _living(
 def _collect_fresh(sweep: Sweep, boxes: Boxes, living: np.ndarray, done: Done) -> None:
     room, kept, collector = sweep.blocks.lanes_a_box, sweep.packing.kept, sweep.collector
     if not isinstance(collector, Arrays):
-        ended = np.arange(len(boxes.lanes) * room) % room < np.repeat(boxes.lanes, room)
-        ended[living] = False
-        lanes = np.flatnonzero(ended)
+        lanes = np.setdiff1d(sweep.blocks.lanes(boxes), living, assume_unique=True)
         collector.take_lanes(sweep.blocks.place(lanes, boxes), kept.taken(done.kept, lanes))
         return
     for first, end in sweep.blocks.runs(boxes):

@@ -166,7 +166,9 @@ def _on_cpu(traced: TracedLane, packing: Packings, lanes: int) -> tuple[int, int
     if traced.abreast and few:
         # Of two turns, the first writes where the second does not read: XLA copies nothing.
         vectors = -(-CACHE_BYTES // (VECTOR * _largest(traced)))
-        return min(ABREAST, VECTOR * vectors, lanes), -1, 2, 2, True
+        # With care, that is little beside the rest, and takes half as long to compile.
+        unrolled = 1 if traced.careful else 2
+        return min(ABREAST, VECTOR * vectors, lanes), -1, unrolled, unrolled, True
     names = {operation.primitive.name for operation in traced.fresh.operations[2]}
     # Lanes of a tile wait for the slowest of their inner loops.
     if not few or ("while" in names and not CALLS_EACH_LOOP):

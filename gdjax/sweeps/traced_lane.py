@@ -13,7 +13,7 @@ from gdjax.checks import is_concrete
 from gdjax.descent import Descent
 from gdjax.descent.description import canonical, recorders
 from gdjax.descent.running import execute
-from gdjax.descent.stepping import first_state
+from gdjax.descent.stepping import condition, first_state
 from gdjax.lanewise import (
     Atom,
     Found,
@@ -36,11 +36,11 @@ from gdjax.sweeps.axes.concrete import check_concrete
 from gdjax.sweeps.keys import with_keys, without_keys
 from gdjax.sweeps.lanes import Lane
 from gdjax.sweeps.turns import Outcome, careful, end, ended, is_running, start, turn
-from gdjax.trees import PyTree
+from gdjax.trees import FEW, PyTree
 
 Keep = Callable[[Descent, Outcome], PyTree]
 MOST_COMPILED_IN = 1024  # bytes of a constant; a larger one is an argument of the program
-CARE = 256  # numbers that a turn computes for each parameter: with half of them care costs 8%
+CARE = 128  # numbers that a turn computes for each parameter: with so many care costs about 5%
 MOST_NUMBERS = 500  # beyond, XLA takes longer to compile them than they save
 SHARED, OWN, CHANGING = range(3)  # by all lanes; by one lane throughout; from turn to turn
 
@@ -61,6 +61,7 @@ class LaneParts(NamedTuple):
     common: list[bool]  # of each leaf of the state: whether it is the same for all that run
     entrywise: bool  # whether all arrays of a turn are so small that each entry is kept apart
     abreast: bool  # whether else a turn runs fast on a CPU with the lanes last
+    once: int  # numbers of the largest array that a turn computes once for all lanes
 
     def share(self, *args: PyTree) -> Found:
         """Return what all lanes share, of the inputs that they share."""
@@ -101,13 +102,14 @@ class TracedLane(NamedTuple):
 
     The first does not remember the point before, and leaves a lane undecided that comes to one
     that is not finite: such a lane begins anew, as one that goes on. Where that would cost more
-    than it saves, a lane is `careful` from the beginning.
+    than it saves, a lane is `careful` from the beginning. Then, where each turn looks at the
+    gradient norm, the lane remembers it and the loss, which saves compiling the loss once more.
     """
 
     constants: list[Any]  # arrays that the lane closes over, the first of the shared inputs
     fresh: LaneParts
-    with_care: LaneParts  # of a lane that begins, and is careful
     waiting: LaneParts
+    with_care: tuple[LaneParts, LaneParts]  # both of them where they are careful
     kept_shapes: PyTree
     params: int  # leaves
     at_once: bool  # whether the first turn runs a lane to its end
@@ -126,9 +128,19 @@ class TracedLane(NamedTuple):
         return self.fresh.abreast and not self.at_once
 
     @property
+    def alike(self) -> bool:
+        """Whether a lane that begins is computed as one that goes on, by one and the same program.
+
+        That saves compiling another one. Beside care, a lane that begins has for its own that it
+        shares what depends on the number of its updates with the other lanes.
+        """
+        return self.careful and self.fresh.once <= FEW
+
+    @property
     def from_the_beginning(self) -> "TracedLane":
         """The same lane, careful from its beginning: none of them is left undecided."""
-        return self._replace(fresh=self.with_care, careful=not self.at_once)
+        fresh, waiting = self.with_care
+        return self._replace(fresh=fresh, waiting=waiting, careful=not self.at_once)
 
     @property
     def sources(self) -> list[tuple[bool, int]]:
@@ -176,7 +188,11 @@ def traced_lane(lane: Lane, keep: Keep, sources: PyTree, key: Any) -> TracedLane
         code, outcome = end(d, base, state)
         afters = after, careful(count, state, after, base)
         afters = map(jax.tree.leaves, without_keys(afters))
-        return leaves, [count, *changing], *afters, (code, numbers_kept(d, outcome))
+        seen = [(outcome.loss, state.loss), (outcome.grad_norm, state.grad_norm)]
+        if condition(d).gradient_tolerance(d.params) is None:
+            seen = []  # the norm in each turn would cost more than the loss at the end
+        kept = code, numbers_kept(d, outcome)
+        return leaves, [count, *changing], *afters, seen, kept
 
     number = jax.ShapeDtypeStruct((), jnp.int32)
     places = (number,) * lane.dims
@@ -184,33 +200,57 @@ def traced_lane(lane: Lane, keep: Keep, sources: PyTree, key: Any) -> TracedLane
     check_concrete("lane: it closes over a traced value", program.constants)
     program, constants = program.opened(MOST_COMPILED_IN)
     outputs = iter(program.outputs)
-    first, marked, after, after_careful = ([next(outputs) for _ in part] for part in shapes[:4])
+    first, marked, after, after_careful, seen = (
+        [next(outputs) for _ in jax.tree.leaves(part)] for part in shapes[:5]
+    )
     kept = list(outputs)
     changing = [v for v in marked if isinstance(v, Value)]
     program = program.cut(changing)
-    # Those that begin have all made no update before.
     shared = len(jax.tree.leaves((constants, sources, key)))
-    waiting = _cut(program, shared, changing, first, after_careful, kept)
+
+    def cut(program: Program, after: list[Atom], kept: list[Atom]) -> tuple[LaneParts, LaneParts]:
+        """Return the parts of a lane that begins, and of one that goes on."""
+        # Those that begin have all made no update before.
+        fresh = _cut(program, shared + 1, changing, first, after, kept)
+        waiting = _cut(program, shared, changing, first, after_careful, kept)
+        none = [False] * len(waiting.leaves)
+        return fresh, waiting._replace(common=none, entrywise=fresh.entrywise)
+
+    fresh, waiting = with_care = _with_care(program, cut, changing, seen, after_careful, kept)
     moving = sum(prod(atom.aval.shape) for atom in first[1 : 1 + params])
     is_careful = not has_histories and _work(waiting.operations[CHANGING]) > CARE * moving
-    with_care = _cut(program, shared + 1, changing, first, after_careful, kept)
-    fresh = with_care if is_careful else _cut(program, shared + 1, changing, first, after, kept)
-    work = _work(fresh.operations[SHARED if has_histories else CHANGING])
-    waiting = waiting._replace(common=[False] * len(waiting.leaves), entrywise=fresh.entrywise)
-    with_care = with_care._replace(entrywise=fresh.entrywise)
-    kept_shapes = shapes[4][1]
+    if not is_careful:
+        fresh, waiting = cut(program, after, kept)
     return TracedLane(
         constants,
         fresh,
-        with_care,
         waiting,
-        kept_shapes,
-        params,
-        has_histories,
-        is_careful,
-        work,
-        sized,
+        with_care,
+        kept_shapes=shapes[5][1],
+        params=params,
+        at_once=has_histories,
+        careful=is_careful,
+        work=_work(fresh.operations[SHARED if has_histories else CHANGING]),
+        sized=sized,
     )
+
+
+def _with_care(
+    program: Program,
+    cut: Callable[..., tuple[LaneParts, LaneParts]],
+    changing: list[Value],
+    seen: list[Atom],
+    after: list[Atom],
+    kept: list[Atom],
+) -> tuple[LaneParts, LaneParts]:
+    """Return the parts of a careful lane, whose state tells what is `seen` at its end."""
+    state_has = {a.number: own for a, own in zip(seen[::2], seen[1::2]) if isinstance(a, Value)}
+
+    def remembered(atom: Atom) -> Atom:
+        return state_has.get(atom.number, atom) if isinstance(atom, Value) else atom
+
+    _, code, *_ = changing
+    return cut(program.with_atoms(remembered), after, [code, *map(remembered, kept[1:])])
 
 
 def _cut(
@@ -249,6 +289,7 @@ def _cut(
         common,
         entrywise=_few_numbers(in_turn),
         abreast=suits(in_turn, same),
+        once=_largest_within(in_turn, same),
     )
 
 
@@ -274,6 +315,16 @@ def _common(
         common = found
 
 
+def _largest_within(operations: Sequence[Operation], same: set[int]) -> int:
+    """Return how large the largest array is that depends on nothing but these values."""
+    same, largest = set(same), 0
+    for operation in operations:
+        if all(_within(atom, same) for atom in operation.inputs):
+            same |= {v.number for v in operation.outputs}
+            largest = max(largest, *(v.aval.size for v in operation.outputs))
+    return largest
+
+
 def _within(atom: Atom, numbers: set[int]) -> bool:
     return not isinstance(atom, Value) or atom.number in numbers
 
@@ -289,7 +340,7 @@ def _at_once(d: Descent, keep: Keep) -> tuple:
     status = result.status.astype(jnp.int32)
     after = [jnp.where(is_running(code), ended(result.steps, status), code)]
     kept = keep(d, Outcome(*(getattr(result, name) for name in Outcome._fields)))
-    return [zero], [count, code], after, after, (code, kept)
+    return [zero], [count, code], after, after, [], (code, kept)
 
 
 def _few_numbers(operations: Sequence[Operation]) -> bool:

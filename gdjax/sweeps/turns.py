@@ -50,8 +50,9 @@ class LaneState(NamedTuple):
     params: PyTree
     previous: PyTree  # as params: the point before
     opt_state: Any
-    loss: jax.Array  # [] at the point before, and its gradient; XLA drops them unless the
-    grad: PyTree  # stopping condition looks back
+    loss: jax.Array  # [] at the point before, and its gradient; XLA drops what nothing looks
+    grad: PyTree  # back at
+    grad_norm: jax.Array  # []
     stop_memory: PyTree
     folds: list[PyTree]
 
@@ -90,9 +91,10 @@ def steps(base: Any, code: Any) -> Any:
 def start(d: Descent) -> LaneState:
     """Return the state of a canonical descent before its first turn."""
     shapes = jax.eval_shape(lambda: first_state(d))
+    norm = jax.eval_shape(grad_norm, shapes)
     zeros = jax.tree.map(
         lambda leaf: jnp.zeros(leaf.shape, leaf.dtype),
-        (shapes.loss, shapes.grad, shapes.stop_memory, shapes.folds),
+        (shapes.loss, shapes.grad, norm, shapes.stop_memory, shapes.folds),
     )
     return LaneState(
         jnp.zeros((), jnp.int32),
@@ -135,6 +137,7 @@ def turn(d: Descent, base: jax.Array, count: jax.Array, lane: LaneState) -> Lane
         opt_state=opt_state,
         loss=point.loss,
         grad=point.grad,
+        grad_norm=grad_norm(point),
         stop_memory=memory,
         folds=_chosen(seen, folded, lane.folds),
     )
@@ -145,15 +148,20 @@ def careful(count: jax.Array, before: LaneState, after: LaneState, base: jax.Arr
 
     `turn` does neither, to save time: it leaves a lane at a point that is not finite, and since
     parameters that are not finite stay so, it is at the end of a round that one looks at them.
+    A finished lane keeps its loss and the norm of its gradient too.
     """
     undone = ended(count - 1, Status.DIVERGED)
     bad = (before.code == count) & ~all_finite(before.params)
     code = lax.optimization_barrier(jnp.where(bad, undone, after.code))
     is_undone = code == undone
+    is_back = is_undone & (base + count > 0)
+    stays = is_back | (before.code != count)
     return after._replace(
         code=code,
         params=_chosen(is_undone, before.previous, after.params),
-        folds=_chosen(is_undone & (base + count > 0), before.folds, after.folds),
+        loss=jnp.where(stays, before.loss, after.loss),
+        grad_norm=jnp.where(stays, before.grad_norm, after.grad_norm),
+        folds=_chosen(is_back, before.folds, after.folds),
     )
 
 
