@@ -1,11 +1,12 @@
 """What an update costs: examples, gradients, arithmetic and memory traffic."""
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 
 from gdjax import checks
 from gdjax.batches import HostBatches
@@ -16,6 +17,8 @@ from gdjax.descent.running import execute
 from gdjax.descent.state import Result
 from gdjax.descent.stepping import first_state, updated, with_batch
 from gdjax.record import fold
+
+Zoom, Backtracking = optax.ScaleByZoomLinesearchState, optax.ScaleByBacktrackingLinesearchState
 
 
 @dataclass(frozen=True)
@@ -81,21 +84,31 @@ def cost(d: Descent) -> Cost:
     return Cost(examples, 1, flops, moved)
 
 
+class Trials(NamedTuple):
+    """What searches along lines evaluated."""
+
+    losses: Any  # without or with a gradient
+    gradients: Any
+
+
+NO_TRIALS = Trials(0, 0)
+
+
 def cost_of_run(d: Descent, result: Result) -> Cost:
     """Return what a run cost that ended so."""
-    steps, trials = checks.whole_number("steps", result.steps, 0), 0
+    steps, trials = checks.whole_number("steps", result.steps, 0), NO_TRIALS
     if searches_along_lines(d) and not isinstance(d.batches, HostBatches):
-        trials = int(compiled(trials_of, canonical(repeated(d, steps))))
+        trials = jax.tree.map(int, compiled(trials_of, repeated(d, steps)))
     return with_trials(cost(d), steps, trials)
 
 
-def with_trials(update: Cost, steps: Any, trials: Any) -> Cost:
-    """Return what runs of so many steps cost, with the gradients that their searches took."""
+def with_trials(update: Cost, steps: Any, trials: Trials) -> Cost:
+    """Return what runs of so many steps cost, with what their searches evaluated."""
     whole = update.of(steps)
     return replace(
         whole,
-        examples=whole.examples + trials * update.examples,
-        gradients=whole.gradients + trials,
+        examples=whole.examples + trials.losses * update.examples,
+        gradients=whole.gradients + trials.gradients,
     )
 
 
@@ -109,24 +122,30 @@ def repeated(d: Descent, steps: Any) -> Descent:
     return replace(d, stop=None, record=fold(_none, _and_those_of_last), max_steps=steps)
 
 
-def trials_of(d: Descent) -> jax.Array:
-    """Return the gradients that the searches of a canonical repeated descent take."""
+def trials_of(d: Descent) -> Trials:
+    """Return the trials of the searches of a canonical repeated descent."""
     return execute(d, None).record
 
 
-def _none(state: Any) -> Any:
-    return jnp.zeros((), jnp.int32)
+def _none(state: Any) -> Trials:
+    return Trials(jnp.zeros((), jnp.int32), jnp.zeros((), jnp.int32))
 
 
-def _and_those_of_last(total: Any, state: Any) -> Any:
-    return total + sum(search.num_linesearch_steps for search in _searches(state.opt_state))
+def _and_those_of_last(total: Trials, state: Any) -> Trials:
+    for search in _searches(state.opt_state):
+        losses = search.info.num_linesearch_steps
+        zooms = isinstance(search, Zoom)
+        # Backtracking, where it keeps a gradient, took it at its end.
+        gradients = losses if zooms else jnp.int32(search.grad is not None)
+        total = Trials(total.losses + losses, total.gradients + gradients)
+    return total
 
 
 def _searches(opt_state: Any) -> list[Any]:
-    """Return what the searches in a state tell of their last trials."""
+    """Return the states of the searches in a state; they tell of their last trials."""
 
     def is_search(node: Any) -> bool:
-        return type(node).__name__ == "ZoomLinesearchInfo"
+        return isinstance(node, (Zoom, Backtracking))
 
     return [x for x in jax.tree.leaves(opt_state, is_leaf=is_search) if is_search(x)]
 

@@ -58,8 +58,8 @@ class Result(_Fields):
         """What the run cost, all updates that led to its parameters; see `gdjax.cost`.
 
         Computed when asked for: the update is compiled, for XLA's analysis of it, and a run whose
-        optimizer searches along lines by `optax.scale_by_zoom_linesearch`, as `optax.lbfgs` does,
-        is repeated, to count its trials among the gradients and examples.
+        optimizer searches along lines as optax does, as that of `optax.lbfgs` does, is repeated,
+        to count its trials: the examples that they see, and the gradients where they take some.
 
         Raises:
           TypeError: the result came out of `jit`, `vmap` or another function of pytrees, and does

@@ -9,7 +9,7 @@ import numpy as np
 
 from gdjax.batches import Batches
 from gdjax.descent import Descent
-from gdjax.descent.cost import Cost, cost, searches_along_lines, with_trials
+from gdjax.descent.cost import NO_TRIALS, Cost, cost, searches_along_lines, with_trials
 from gdjax.diagnosis import Diagnosis
 from gdjax.sweeps.batch_sizes import examples
 from gdjax.sweeps.engine import Work
@@ -77,7 +77,7 @@ class Runs:
         update = cost(first)
         if isinstance(first.batches, Batches) and first.batches.plan.count is not None:
             update = replace(update, examples=examples(self.lanes))
-        searched = trials(self.lanes, self.steps) if searches_along_lines(first) else 0
+        searched = trials(self.lanes, self.steps) if searches_along_lines(first) else NO_TRIALS
         return with_trials(update, self.steps, searched)
 
     def descent(self, *index: int) -> Descent:

@@ -7,7 +7,7 @@ import jax
 import numpy as np
 from jax import lax
 
-from gdjax.descent.cost import repeated, trials_of
+from gdjax.descent.cost import Trials, repeated, trials_of
 from gdjax.descent.description import canonical
 from gdjax.sweeps.lanes import Lane, Lanes, place_of
 from gdjax.trees import PyTree
@@ -15,18 +15,18 @@ from gdjax.trees import PyTree
 ABREAST = 64  # lanes
 
 
-def trials(lanes: Lanes, steps: np.ndarray) -> np.ndarray:
-    """Return how many gradients the searches of each lane took in its steps [*shape]."""
+def trials(lanes: Lanes, steps: np.ndarray) -> Trials:
+    """Return what the searches of each lane evaluated in its steps, arrays [*shape]."""
     numbers = np.arange(lanes.count, dtype=np.int32)
     program = _program(lanes.lane, lanes.shape)
     counts = program(lanes.sources, lanes.key, (numbers, steps.ravel()))
-    return np.asarray(counts).reshape(lanes.shape)
+    return jax.tree.map(lambda count: np.asarray(count).reshape(lanes.shape), counts)
 
 
 @lru_cache(maxsize=32)
 def _program(lane: Lane, shape: tuple[int, ...]) -> Any:
-    def of_lanes(sources: PyTree, key: Any, lanes: Any) -> jax.Array:
-        def of_lane(number_and_steps: Any) -> jax.Array:
+    def of_lanes(sources: PyTree, key: Any, lanes: Any) -> Trials:
+        def of_lane(number_and_steps: Any) -> Trials:
             number, steps = number_and_steps
             d = lane.descent(lane.values(sources, place_of(number, shape)), number, key)
             return trials_of(canonical(repeated(d, steps)))

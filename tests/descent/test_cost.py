@@ -150,6 +150,28 @@ def test_gradients_of_a_search_along_a_line_are_counted():
 
 
 @pytest.mark.long
+@pytest.mark.parametrize("stored", [False, True])
+def test_the_losses_of_a_search_that_backtracks_are_examples_but_no_gradients(stored):
+    losses = []
+
+    def counted(w, batch):
+        jax.debug.callback(lambda: losses.append(1))
+        return 50 * jnp.mean((batch @ w) ** 2) + jnp.sum(w**4)
+
+    searching = optax.chain(
+        optax.scale(-1.0), optax.scale_by_backtracking_linesearch(20, store_grad=stored)
+    )
+    data = batches.full(DATA)
+    d = gdjax.Descent(counted, jnp.ones(DIM), searching, batches=data, stop=None, max_steps=7)
+    result = gdjax.run(d)
+    jax.effects_barrier()
+    evaluations = len(losses)
+    found = result.cost
+    assert found.examples == evaluations * ROWS > 2 * (7 + 1) * ROWS
+    assert found.gradients == (1 + stored) * 7 + 1
+
+
+@pytest.mark.long
 def test_runs_count_the_gradients_of_the_searches_of_each_lane():
     searching = optax.chain(optax.scale(-1.0), optax.scale_by_zoom_linesearch(20))
 
