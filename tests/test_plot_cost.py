@@ -23,6 +23,20 @@ def test_the_loss_is_drawn_against_what_it_cost(against):
     np.testing.assert_allclose(line.get_ydata(), [3, 2, 1][-len(DRAWN[against]) :])
 
 
+def test_measured_seconds_may_be_an_array():
+    (line,) = plot.cost(SERIES, COSTS, "seconds", seconds=np.array([8.0])).lines
+    np.testing.assert_allclose(line.get_xdata(), [4, 8])
+
+
+def test_each_of_many_is_drawn_against_its_own_cost():
+    series = {str(i): Series(np.array([0, 2]), np.array([3.0, 1.0]) + i) for i in range(9)}
+    ax = plot.cost(series, [Cost(10 * (i + 1), 1, 100.0, 50.0) for i in range(9)])
+    (curves,) = ax.collections
+    drawn = [curve[:, 0].tolist() for curve in curves.get_segments()]
+    assert drawn == [[10 * (i + 1), 30 * (i + 1)] for i in range(9)]
+    assert not ax.lines  # a median over what each cost would mean nothing
+
+
 REFUSED = {
     "against": (lambda: plot.cost(SERIES, COSTS, "money"), ValueError, "against"),
     "seconds": (lambda: plot.cost(SERIES, COSTS, "seconds"), ValueError, "seconds"),

@@ -3,11 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
-
 from gdjax.descent.cost import Cost
-from gdjax.plot.axes import log_ticks
-from gdjax.plot.loss_curves import loss_curves
+from gdjax.plot.axes import axes_or_new, log_ticks
+from gdjax.plot.loss_curves import Curve, curves_of, draw_curves
 from gdjax.record import Series
 
 if TYPE_CHECKING:
@@ -39,7 +37,8 @@ def cost(
       ax: the Axes to draw on; those of a new figure if left out.
 
     Returns:
-      The Axes; the cost is on a logarithmic scale, which leaves out a start that cost nothing.
+      The Axes; the cost is on a logarithmic scale, which leaves out a start that cost nothing. Up
+      to 8 curves are named.
 
     Raises:
       ModuleNotFoundError: matplotlib is not installed: `pip install 'gdjax[plot]'`.
@@ -62,21 +61,23 @@ def cost(
     for one in costs:
         if not isinstance(one, Cost):
             raise TypeError(f"costs: expected those of gdjax.cost, got {one!r}")
-    ax = loss_curves(series, ax)
-    for i, line in enumerate(ax.lines[-len(series) :]):
-        steps = np.asarray(line.get_xdata(), float)
-        spent = _spent(against, steps, costs[i], seconds[i] if seconds else None)
-        line.set_data(spent[spent > 0], np.asarray(line.get_ydata())[spent > 0])
-    ax.relim()
-    ax.autoscale_view()
-    ax.set(xscale="log", xlabel=LABELS[against])
+    curves, about = curves_of(series)
+    took = [None] * len(curves) if seconds is None else seconds
+    curves = [_spent(against, *one) for one in zip(curves, costs, took)]
+    ax = axes_or_new(ax)
+    draw_curves(ax, curves, about, median=False)
+    ax.set(xscale="log", xlabel=LABELS[against], ylabel="loss")
     log_ticks(ax.xaxis)
     return ax
 
 
-def _spent(against: str, steps: np.ndarray, cost: Cost, seconds: Any) -> np.ndarray:
+def _spent(against: str, curve: Curve, cost: Cost, seconds: Any) -> Curve:
+    """Return the curve over what it cost, without a start that cost nothing."""
+    steps = curve.steps.astype(float)
     if against == "updates":
-        return steps
-    if against == "seconds":
-        return seconds * steps / max(steps[-1], 1)
-    return getattr(cost.of(steps), against)
+        spent = steps
+    elif against == "seconds":
+        spent = seconds * steps / max(steps[-1], 1)
+    else:
+        spent = getattr(cost.of(steps), against)
+    return Curve(curve.name, spent[spent > 0], curve.values[spent > 0])

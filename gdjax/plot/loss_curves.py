@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 DECADE = 10.0
 
 
-class _Curve(NamedTuple):
+class Curve(NamedTuple):
     """The history of one run, without the padding after its end."""
 
     name: str
-    steps: np.ndarray  # int [records]
+    steps: np.ndarray  # int [records], or what they cost
     values: np.ndarray  # [records]
 
 
@@ -62,24 +62,29 @@ def loss_curves(
     >>> [line.get_label() for line in ax.lines], ax.get_yscale()
     (['0.1', '0.2'], 'log')
     """
-    curves, about = _curves(series)
+    curves, about = curves_of(series)
     if labels is not None:
         if len(labels) != len(curves):
             raise ValueError(f"labels: expected {len(curves)} of them, got {len(labels)}")
         curves, about = [c._replace(name=name) for c, name in zip(curves, labels)], None
     ax = axes_or_new(ax)
-    if len(curves) <= len(DISTINCT):
-        _draw_named(ax, curves, about)
-    else:
-        _draw_many(ax, curves)
-    finite = np.concatenate([c.values[np.isfinite(c.values)] for c in curves])
-    if len(finite) and finite.min() > 0 and finite.max() > DECADE * finite.min():
-        ax.set_yscale("log")
+    draw_curves(ax, curves, about, median=True)
     ax.set(xlabel="step", ylabel="loss")
     return ax
 
 
-def _curves(series: Any) -> tuple[list[_Curve], str | None]:
+def draw_curves(ax: "Axes", curves: list[Curve], about: str | None, *, median: bool) -> None:
+    """Draw curves, named where they are few, else with their median if that means something."""
+    if len(curves) <= len(DISTINCT):
+        _draw_named(ax, curves, about)
+    else:
+        _draw_many(ax, curves, median)
+    finite = np.concatenate([c.values[np.isfinite(c.values)] for c in curves])
+    if len(finite) and finite.min() > 0 and finite.max() > DECADE * finite.min():
+        ax.set_yscale("log")
+
+
+def curves_of(series: Any) -> tuple[list[Curve], str | None]:
     """Return the histories, and what their names are of, or raise."""
     if isinstance(series, Mapping):
         if not series:
@@ -99,7 +104,7 @@ def _curves(series: Any) -> tuple[list[_Curve], str | None]:
     return _cut(names, *_history("series", series.record)), ", ".join(series.dims)
 
 
-def _curve(where: str, series: Any, name: str) -> _Curve:
+def _curve(where: str, series: Any, name: str) -> Curve:
     steps, values = _history(where, series)
     if len(steps) != 1:
         raise ValueError(f"{where}: expected a single run, got {len(steps)}")
@@ -122,13 +127,13 @@ def _history(where: str, series: Any) -> tuple[np.ndarray, np.ndarray]:
     return steps.reshape(lanes), np.asarray(values, dtype=float).reshape(lanes)
 
 
-def _cut(names: Sequence[str], steps: np.ndarray, values: np.ndarray) -> list[_Curve]:
+def _cut(names: Sequence[str], steps: np.ndarray, values: np.ndarray) -> list[Curve]:
     """Return the lanes as curves, each up to its last step."""
     goes_on = np.diff(steps, axis=1, prepend=-1) > 0
-    return [_Curve(n, s[live], v[live]) for n, s, v, live in zip(names, steps, values, goes_on)]
+    return [Curve(n, s[live], v[live]) for n, s, v, live in zip(names, steps, values, goes_on)]
 
 
-def _draw_named(ax: "Axes", curves: list[_Curve], about: str | None) -> None:
+def _draw_named(ax: "Axes", curves: list[Curve], about: str | None) -> None:
     for curve, colour in zip(curves, DISTINCT):
         marker = "." if len(curve.steps) == 1 else None
         ax.plot(curve.steps, curve.values, color=colour, marker=marker, label=curve.name)
@@ -136,20 +141,22 @@ def _draw_named(ax: "Axes", curves: list[_Curve], about: str | None) -> None:
         legend_beside(ax, *ax.get_legend_handles_labels(), title=about)
 
 
-def _draw_many(ax: "Axes", curves: list[_Curve]) -> None:
+def _draw_many(ax: "Axes", curves: list[Curve], with_median: bool) -> None:
     from matplotlib.collections import LineCollection
     from matplotlib.lines import Line2D
 
     thin = {"linewidth": 0.6, "alpha": float(np.clip(12.0 / len(curves), 0.03, 0.6))}
     paths = [np.stack([curve.steps, curve.values], axis=1) for curve in curves]
     ax.add_collection(LineCollection(paths, colors=DISTINCT[0], **thin))
-    (median,) = ax.plot(*_median(curves), color=DISTINCT[5], linewidth=2.0)
+    handles, names = [Line2D([], [], color=DISTINCT[0], linewidth=0.6)], [f"{len(curves)} runs"]
+    if with_median:
+        handles += ax.plot(*_median(curves), color=DISTINCT[5], linewidth=2.0)
+        names.append("median")
     ax.autoscale_view()
-    one = Line2D([], [], color=DISTINCT[0], linewidth=0.6)
-    legend_beside(ax, [one, median], [f"{len(curves)} runs", "median"])
+    legend_beside(ax, handles, names)
 
 
-def _median(curves: list[_Curve]) -> tuple[np.ndarray, np.ndarray]:
+def _median(curves: list[Curve]) -> tuple[np.ndarray, np.ndarray]:
     """Return all steps, and the median at each.
 
     A run that ended, diverged or not, keeps its last loss; NaN counts as infinitely high.
