@@ -23,6 +23,11 @@ def dtype(value: Any) -> Any:
     return value.dtype if hasattr(value, "dtype") else np.asarray(value).dtype
 
 
+def described(value: Any) -> str:
+    """Return what was given, for an error: the type of a traced value, as it has no other."""
+    return repr(value) if is_concrete(value) else f"a traced {dtype(value)}{np.shape(value)}"
+
+
 def finite_scalar(name: str, value: Any) -> Any:
     """Return `value` if it is a finite real scalar, else raise naming the argument."""
     real = jnp.issubdtype(dtype(value), jnp.integer) or jnp.issubdtype(dtype(value), jnp.floating)

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jax.tree_util import Partial
 
 from gdjax import checks
-from gdjax.trees import PyTree
+from gdjax.trees import PyTree, summable
 
 __all__ = [
     "Every",
@@ -278,22 +278,17 @@ class _Moments(NamedTuple):
 
     @classmethod
     def of_one(cls, sample: PyTree) -> "_Moments":
-        sample = jax.tree.map(_summable, sample)
+        sample = summable(sample)
         return cls(jnp.ones((), jnp.int32), sample, jax.tree.map(jnp.zeros_like, sample))
 
     def with_one_more(self, sample: PyTree) -> "_Moments":
-        sample = jax.tree.map(_summable, sample)
+        sample = summable(sample)
         seen = self.seen + 1
         mean = jax.tree.map(lambda m, x: m + (x - m) / seen.astype(m.dtype), self.mean, sample)
         squares = jax.tree.map(
             lambda s, x, old, new: s + (x - old) * (x - new), self.squares, sample, self.mean, mean
         )
         return _Moments(seen, mean, squares)
-
-
-def _summable(leaf: jax.Array) -> jax.Array:
-    # In half precision a sum over a few thousand steps would stand still.
-    return jnp.asarray(leaf, jnp.promote_types(jnp.result_type(leaf), jnp.float32))
 
 
 @jax.tree_util.register_dataclass

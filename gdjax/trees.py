@@ -255,6 +255,17 @@ def strongly_typed_leaf(leaf: Any) -> jax.Array | np.ndarray:
     return array.astype(jax.dtypes.canonicalize_dtype(array.dtype))
 
 
+def summable(tree: PyTree) -> PyTree:
+    """Return the tree in float32 or wider: in half precision, long sums would stand still.
+
+    >>> summable({"w": jnp.bfloat16(1)})["w"].dtype
+    dtype('float32')
+    """
+    return jax.tree.map(
+        lambda leaf: jnp.asarray(leaf, jnp.promote_types(jnp.result_type(leaf), jnp.float32)), tree
+    )
+
+
 def coarsest_eps(tree: PyTree) -> float:
     """Return the largest machine epsilon among the leaves' dtypes.
 

@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+import scipy.sparse
 
 import gdjax
 from gdjax import Descent, Status, batches
@@ -146,6 +147,13 @@ def test_a_stream_begins_again_and_a_run_goes_on_where_it_was():
     same_runs(gdjax.run(descent(stream, max_steps=5), state=half.state), whole)
 
 
+def test_data_of_another_byte_order_are_those_of_this_one():
+    foreign = ROWS["y"].astype(">f4")
+    for kind in (batches.host, batches.mini):
+        found = kind(foreign, 5, shuffle=False).at(None, 1)
+        np.testing.assert_array_equal(found, ROWS["y"][5:10])
+
+
 def uneven():
     yield from loader()
     yield jax.tree.map(lambda x: x[20:], ROWS)
@@ -163,6 +171,26 @@ REFUSED = {
         TypeError,
         "batches: .*between compiled steps",
     ),
+    "vmap over budgets": (
+        lambda: jax.vmap(lambda n: gdjax.run(descent(batches.host(ROWS, 4), max_steps=n)).params)(
+            jnp.arange(2)
+        ),
+        TypeError,
+        "batches: .*between compiled steps",
+    ),
+    "vmap over starts": (
+        lambda: jax.vmap(
+            lambda w: gdjax.run(Descent(bowl, w, ADAM, batches=batches.host(ROWS, 4), key=KEY))
+        )(jnp.zeros((2, 3))),
+        TypeError,
+        "batches: .*between compiled steps",
+    ),
+    "rows that a sparse array does not have": (
+        lambda: batches.host(scipy.sparse.csr_matrix(np.eye(3)), 2),
+        TypeError,
+        "data: expected an array with rows",
+    ),
+    "a key that is a number": (lambda: batches.host(ROWS, 2).at(3, 1), TypeError, "key: .*got 3"),
     "a range test": (
         lambda: gdjax.lr_range_test(
             bowl, jnp.zeros(3), optax.sgd, batches=batches.host(ROWS, 4), key=KEY

@@ -170,6 +170,27 @@ def test_averages_are_those_of_optax():
         assert noisy_steps(stop.averaged(stop.loss_below(lowest + 1e-6), 0.7), losses) == expected
 
 
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.float16, jnp.bfloat16])
+def test_an_average_of_half_precision_does_not_stand_still(dtype):
+    d = Descent(
+        lambda w: (0.5 + 0.5 * w**2).astype(dtype),
+        1.0,
+        optax.sgd(0.02),
+        stop=stop.averaged(stop.loss_below(0.52), 0.99),
+        max_steps=1000,
+    )
+    assert 200 < gdjax.run(d).steps < 250
+
+
+def test_a_validation_within_an_average_sees_the_whole_state():
+    held_out = stop.validation(lambda state: state.opt_state[0].mu ** 2, stop.loss_stalled(3))
+    alone, within = (
+        gdjax.run(Descent(lambda w: w**2, 1.0, optax.adam(0.1), stop=condition)).steps
+        for condition in (held_out, stop.averaged(held_out, 0.9))
+    )
+    assert alone == within < 1000
+
+
 def test_one_lucky_batch_does_not_stop_an_average():
     losses = [4.0, 4.0, 0.0, 4.0, 4.0, 4.0, 4.0]
     assert noisy_steps(stop.loss_below(1.0), losses) == 2

@@ -30,8 +30,11 @@ def named_leaves(name: str, data: PyTree) -> list[tuple[str, Any]]:
 
 
 def as_array(leaf: Any) -> jax.Array | np.ndarray:
-    """Return the leaf as it is if it is an array, else as one."""
-    return leaf if isinstance(leaf, (jax.Array, np.ndarray)) else np.asarray(leaf)
+    """Return the leaf as it is if it is an array of a byte order that JAX has, else as one."""
+    if isinstance(leaf, jax.Array):
+        return leaf
+    array = np.asanyarray(leaf)
+    return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
 
 
 def check_examples(named: list[tuple[str, Any]]) -> None:
@@ -50,20 +53,28 @@ def check_numbers(name: str, dtype: Any) -> None:
     """Raise unless the dtype is one of numbers that JAX has."""
     # To numpy, time spans are whole numbers; random keys are no dtype of its own.
     of_keys = jnp.issubdtype(dtype, jax.dtypes.extended)
-    if of_keys or not jnp.isdtype(dtype, checks.NUMBERS):
+    if of_keys or not jnp.isdtype(np.dtype(dtype).newbyteorder("="), checks.NUMBERS):
         raise TypeError(f"{name}: expected an array of numbers, got {dtype}")
 
 
 def check_lengths(named: list[tuple[str, Any]]) -> None:
     """Raise unless all leaves have the same number of examples, at least one."""
-    (first_name, first), *_ = named
-    if not len(first):
+    counts = [_count(name, leaf) for name, leaf in named]
+    (first_name, _), *_ = named
+    if not counts[0]:
         raise ValueError(f"{first_name}: there are no examples")
-    for name, leaf in named:
-        if len(leaf) != len(first):
+    for (name, _), count in zip(named, counts):
+        if count != counts[0]:
             raise ValueError(
-                f"{name}: expected {len(first)} examples, as in {first_name}, got {len(leaf)}"
+                f"{name}: expected {counts[0]} examples, as in {first_name}, got {count}"
             )
+
+
+def _count(name: str, leaf: Any) -> int:
+    try:
+        return len(leaf)
+    except TypeError as error:  # a sparse array says that it has none
+        raise TypeError(f"{name}: expected an array with rows, got {leaf!r}: {error}") from error
 
 
 def check_rows(name: str, leaf: Any, rows: Any = None) -> None:

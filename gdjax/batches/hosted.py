@@ -31,6 +31,7 @@ class _Indexed(HostBatches):
     plan: Plan
 
     def following(self, key: jax.Array | None, step: int) -> Iterator[PyTree]:
+        key = None if key is None else checks.typed_key("key", key)
         return (self._read(key, np.int32(number)) for number in count(step))
 
     def _read(self, key: jax.Array | None, step: np.int32) -> PyTree:

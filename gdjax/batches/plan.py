@@ -59,6 +59,21 @@ class Plan:
         count = self.size if self.count is None else _within(self.count, self.size)
         return -(-self.examples // count) if self.pad else self.examples // count
 
+    @property
+    def examples_each(self) -> Any:
+        """The examples of a batch, on average over an epoch; of a known size."""
+        if self.pad:
+            return self.examples / np.asarray(self.per_epoch)
+        return self.size if self.count is None else np.asarray(self.count)
+
+    def seen(self, batches: np.ndarray) -> np.ndarray:
+        """Return the examples of so many batches [...], from the first one on; of a known size."""
+        if not self.pad:
+            return batches * self.examples_each
+        epochs, rest = np.divmod(batches, np.asarray(self.per_epoch))
+        count = self.size if self.count is None else np.asarray(self.count)
+        return epochs * self.examples + np.minimum(rest * count, self.examples)
+
     def first(self, step: Any) -> jax.Array:
         """Return the place within the epoch at which the batch of a step begins, int32."""
         count = np.int32(self.size) if self.count is None else _within(self.count, self.size)
@@ -140,7 +155,7 @@ def plan(
     most = _checked_size("most", most, examples)
     integer = np.shape(size) == () and jnp.issubdtype(checks.dtype(size), jnp.integer)
     if not integer:
-        raise TypeError(f"size: expected a whole number, got {size!r}")
+        raise TypeError(f"size: expected a whole number, got {checks.described(size)}")
     if checks.is_concrete(size) and not 1 <= int(size) <= most:
         raise ValueError(f"size: expected from 1 to the {most} of most, got {size}")
     count = size if not checks.is_concrete(size) else np.asarray(size, np.int32)

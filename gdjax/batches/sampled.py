@@ -6,6 +6,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
 from gdjax import checks
@@ -73,8 +74,8 @@ class Batches:
         """
         if checks.is_concrete(step):
             checks.whole_number("step", step, least=0)
-        elif not jnp.issubdtype(checks.dtype(step), jnp.integer):
-            raise TypeError(f"step: expected an integer scalar, got {step!r}")
+        elif np.shape(step) != () or not jnp.issubdtype(checks.dtype(step), jnp.integer):
+            raise TypeError(f"step: expected an integer scalar, got {checks.described(step)}")
         if not self.plan.weighted:
             return self._examples(key, step)
         return Weighted(self._examples(key, step), self.plan.weights(step))

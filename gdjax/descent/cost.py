@@ -13,7 +13,7 @@ from gdjax.batches import HostBatches
 from gdjax.batches.plan import Plan
 from gdjax.descent.description import Descent, canonical, with_traced_budget
 from gdjax.descent.programs import compiled, lowered
-from gdjax.descent.running import execute
+from gdjax.descent.running import execute, run
 from gdjax.descent.state import Result
 from gdjax.descent.stepping import first_state, updated, with_batch
 from gdjax.record import fold
@@ -54,7 +54,9 @@ def cost(d: Descent) -> Cost:
     It compiles the update alone, for XLA's own analysis of it. That counts the body of a loop
     once: of an optimizer that searches along a line, as `optax.lbfgs` does, the operations are
     those of one trial, and neither `gradients` nor `examples` counts its trials, whose number is
-    known of a run only: see `Result.cost`. Of batches on the host, the first one is read.
+    known of a run only: see `Result.cost`. What else an optimizer evaluates, as
+    `optax.contrib.sam` does, is among the operations only. The last batch of an epoch, where it is
+    padded, makes `examples` an average. Of batches on the host, the first one is read.
 
     Args:
       d: the descent.
@@ -97,17 +99,24 @@ NO_TRIALS = Trials(0, 0)
 def cost_of_run(d: Descent, result: Result) -> Cost:
     """Return what a run cost that ended so."""
     steps, trials = checks.whole_number("steps", result.steps, 0), NO_TRIALS
-    if searches_along_lines(d) and not isinstance(d.batches, HostBatches):
-        trials = jax.tree.map(int, compiled(trials_of, repeated(d, steps)))
-    return with_trials(cost(d), steps, trials)
+    if searches_along_lines(d):
+        trials = jax.tree.map(int, _trials(repeated(d, steps)))
+    return with_trials(cost(d), getattr(d.batches, "plan", None), steps, trials)
 
 
-def with_trials(update: Cost, steps: Any, trials: Trials) -> Cost:
+def _trials(d: Descent) -> Trials:
+    if isinstance(d.batches, HostBatches):
+        return run(d).record
+    return compiled(trials_of, with_traced_budget(d))
+
+
+def with_trials(update: Cost, plan: Plan | None, steps: Any, trials: Trials) -> Cost:
     """Return what runs of so many steps cost, with what their searches evaluated."""
     whole = update.of(steps)
+    examples = whole.examples if plan is None else plan.seen(np.asarray(steps, float) + 1)
     return replace(
         whole,
-        examples=whole.examples + trials.losses * update.examples,
+        examples=examples + trials.losses * update.examples,
         gradients=whole.gradients + trials.gradients,
     )
 
@@ -151,12 +160,10 @@ def _searches(opt_state: Any) -> list[Any]:
 
 
 def examples_of(batches: Any) -> Any:
-    """Return the examples of an update, on average over an epoch; traced if the batch size is."""
+    """Return the examples of an update, on average over an epoch."""
     if batches is None:
         return np.nan
     plan: Plan | None = getattr(batches, "plan", None)
     if plan is None:  # of a stream there is but the first batch to be seen
         return len(jax.tree.leaves(batches.now)[0])
-    if plan.pad:
-        return plan.examples / plan.per_epoch
-    return plan.size if plan.count is None else plan.count
+    return plan.examples_each

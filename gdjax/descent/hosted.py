@@ -1,10 +1,14 @@
 """A run whose batches stay on the host: its loop is there too, around one compiled step."""
 
+from typing import Any
+
 import jax
 import numpy as np
 
+from gdjax import checks
 from gdjax.batches import HostBatches
 from gdjax.batches.hosted import read
+from gdjax.batches.outside import READ_OUTSIDE
 from gdjax.descent.description import Descent, with_batches, with_traced_budget
 from gdjax.descent.histories import (
     common_period,
@@ -23,6 +27,7 @@ from gdjax.record import Series
 def moved_on_host(d: Descent, state: State | None) -> tuple[Descent, State, list[Series]]:
     """Return a canonical descent with the last batches that it saw, its end and its histories."""
     assert isinstance(d.batches, HostBatches)
+    _check_outside(d.max_steps)
     batches = read(d.batches, d.key, state.step if isinstance(state, State) else 0)
     seen = next(batches)
     every = recorders_of_histories(d)
@@ -30,6 +35,7 @@ def moved_on_host(d: Descent, state: State | None) -> tuple[Descent, State, list
     budget, period = int(d.max_steps), common_period(every)
 
     end: State = compiled(_begun, with_batches(timed, seen), state)
+    _check_outside(end.status)
     histories = compiled(_empty, with_batches(d, seen), end) if every else []
     steps = 0
     while steps < budget and end.status == Status.RUNNING:
@@ -41,6 +47,11 @@ def moved_on_host(d: Descent, state: State | None) -> tuple[Descent, State, list
     if every:
         histories = compiled(_filled, with_batches(d, seen), end, histories, np.int32(steps))
     return with_batches(d if every else timed, seen), end, histories
+
+
+def _check_outside(value: Any) -> None:
+    if not checks.is_concrete(value):
+        raise TypeError(READ_OUTSIDE)
 
 
 def _begun(d: Descent, state: State | None) -> State:

@@ -59,7 +59,8 @@ class Result(_Fields):
 
         Computed when asked for: the update is compiled, for XLA's analysis of it, and a run whose
         optimizer searches along lines as optax does, as that of `optax.lbfgs` does, is repeated,
-        to count its trials: the examples that they see, and the gradients where they take some.
+        to count its trials, as the state of the optimizer tells of them after each step: the
+        examples that they see, and the gradients where they take some.
 
         Raises:
           TypeError: the result came out of `jit`, `vmap` or another function of pytrees, and does

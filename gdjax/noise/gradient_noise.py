@@ -74,7 +74,9 @@ def gradient_noise(
         the mean over the batches of an epoch.
       *args: further arguments of the loss.
       sample: whether the data stand for many more that they were drawn from: then the variance and
-        the square of the gradient are without bias as estimates of theirs.
+        the square of the gradient are without bias as estimates of theirs. The critical batch size
+        is too small on average where there are hardly more examples than parameters: by a fifth at
+        two for each, by a fiftieth at twenty, as measured on a linear regression.
       key: random key of which examples are drawn; None takes `jax.random.key(0)`.
 
     Returns:

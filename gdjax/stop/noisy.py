@@ -11,20 +11,12 @@ from jax.tree_util import Partial
 
 from gdjax import checks
 from gdjax.stop.conditions import Condition, Point, Scalar
-from gdjax.trees import PyTree, strongly_typed
+from gdjax.trees import PyTree, strongly_typed, summable
 
 
-class _Seen(NamedTuple):
-    """A point as the condition within sees it."""
-
-    params: PyTree
-    loss: Any
-    grad: PyTree
-    step: Any
-
-
-def _seen(point: Point, loss: Any, grad: PyTree = None) -> _Seen:
-    return _Seen(point.params, loss, point.grad if grad is None else grad, point.step)
+def _seen(point: Point, loss: Any, grad: PyTree = None) -> Point:
+    """Return the point as the condition within sees it."""
+    return point._replace(loss=loss, grad=point.grad if grad is None else grad)
 
 
 def _checked(condition: Any) -> Condition:
@@ -53,7 +45,7 @@ class _Averaged(Condition):
     def init(self, point: Point) -> PyTree:
         asked = self.condition.gradient_tolerance(point.params) is not None
         weight = jnp.asarray(1 - self.decay, jnp.result_type(float))
-        means = _Means(weight, point.loss, point.grad if asked else None)
+        means = _Means(weight, summable(point.loss), summable(point.grad) if asked else None)
         return _Averages(means, self.condition.init(self._smooth(means, point)))
 
     def update(self, memory: _Averages, before: Point, after: Point) -> PyTree:
@@ -63,7 +55,7 @@ class _Averaged(Condition):
         share = fresh / weight
 
         def moved(mean: jax.Array, new: jax.Array) -> jax.Array:
-            return mean + share.astype(jnp.finfo(mean.dtype).dtype) * (new - mean)
+            return mean + share.astype(jnp.finfo(mean.dtype).dtype) * (summable(new) - mean)
 
         grad = None if old.grad is None else jax.tree.map(moved, old.grad, after.grad)
         means = _Means(weight, moved(old.loss, after.loss), grad)
@@ -78,7 +70,7 @@ class _Averaged(Condition):
     def gradient_tolerance(self, params: PyTree) -> Scalar | None:
         return self.condition.gradient_tolerance(params)
 
-    def _smooth(self, means: _Means, point: Point) -> _Seen:
+    def _smooth(self, means: _Means, point: Point) -> Point:
         return _seen(point, means.loss, means.grad)
 
 

@@ -7,7 +7,6 @@ import jax
 import numpy as np
 
 from gdjax.batches import Batches
-from gdjax.descent.cost import examples_of
 from gdjax.sweeps.lanes import Lane, Lanes
 from gdjax.trees import PyTree
 
@@ -18,34 +17,32 @@ def check_sizes(lanes: Lanes) -> None:
     """Raise where a lane has batches of a size that none can have."""
     most = _batches(lanes.descent(0)).size
     for first in range(0, lanes.count, TOGETHER):
-        sizes, _ = _seen(lanes, first)
-        if (wrong := np.flatnonzero((sizes < 1) | (sizes > most))).size:
+        size = _some(lanes, first)
+        if (wrong := np.flatnonzero((size < 1) | (size > most))).size:
             place = np.unravel_index(first + wrong[0], lanes.shape)
             where = ", ".join(f"{dim} {i}" for dim, i in zip(lanes.dims, place))
             raise ValueError(
-                f"size: expected from 1 to the {most} of most, got {sizes[wrong[0]]} at {where}"
+                f"size: expected from 1 to the {most} of most, got {size[wrong[0]]} at {where}"
             )
 
 
-def examples(lanes: Lanes) -> np.ndarray:
-    """Return the examples of an update of each lane [*shape], where the batch size is swept."""
-    parts = [_seen(lanes, first)[1] for first in range(0, lanes.count, TOGETHER)]
+def sizes(lanes: Lanes) -> np.ndarray:
+    """Return the batch size of each lane [*shape], where it is swept."""
+    parts = [_some(lanes, first) for first in range(0, lanes.count, TOGETHER)]
     return np.concatenate(parts).reshape(lanes.shape)
 
 
-def _seen(lanes: Lanes, first: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the batch size, and the examples of an update, of some lanes from one on."""
+def _some(lanes: Lanes, first: int) -> np.ndarray:
+    """Return the batch sizes of some lanes from one on."""
     numbers = np.arange(first, min(first + TOGETHER, lanes.count), dtype=np.int32)
     places = [index.astype(np.int32) for index in np.unravel_index(numbers, lanes.shape)]
-    size, seen = _program(lanes.lane)(lanes.sources, lanes.key, numbers, places)
-    return np.asarray(size), np.asarray(seen)
+    return np.asarray(_program(lanes.lane)(lanes.sources, lanes.key, numbers, places))
 
 
 @lru_cache(maxsize=32)
 def _program(lane: Lane) -> Any:
-    def of_lane(sources: PyTree, key: Any, number: Any, place: list[Any]) -> tuple[Any, Any]:
-        batches = _batches(lane.descent(lane.values(sources, place), number, key))
-        return batches.plan.count, examples_of(batches)
+    def of_lane(sources: PyTree, key: Any, number: Any, place: list[Any]) -> Any:
+        return _batches(lane.descent(lane.values(sources, place), number, key)).plan.count
 
     return jax.jit(jax.vmap(of_lane, in_axes=(None, None, 0, 0)))
 

@@ -11,7 +11,7 @@ from gdjax.batches import Batches
 from gdjax.descent import Descent
 from gdjax.descent.cost import NO_TRIALS, Cost, cost, searches_along_lines, with_trials
 from gdjax.diagnosis import Diagnosis
-from gdjax.sweeps.batch_sizes import examples
+from gdjax.sweeps.batch_sizes import sizes
 from gdjax.sweeps.engine import Work
 from gdjax.sweeps.lanes import Lanes
 from gdjax.sweeps.searches import trials
@@ -75,10 +75,12 @@ class Runs:
         """
         first = self.lanes.descent(0)
         update = cost(first)
-        if isinstance(first.batches, Batches) and first.batches.plan.count is not None:
-            update = replace(update, examples=examples(self.lanes))
+        plan = first.batches.plan if isinstance(first.batches, Batches) else None
+        if plan is not None and plan.count is not None:
+            plan = replace(plan, count=sizes(self.lanes))
+            update = replace(update, examples=plan.examples_each)
         searched = trials(self.lanes, self.steps) if searches_along_lines(first) else NO_TRIALS
-        return with_trials(update, self.steps, searched)
+        return with_trials(update, plan, self.steps, searched)
 
     def descent(self, *index: int) -> Descent:
         """Return the descent of one lane, to be run or looked at alone.

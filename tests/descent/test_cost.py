@@ -1,5 +1,7 @@
 """What an update costs, by XLA's own count and by arithmetic."""
 
+from dataclasses import replace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -76,8 +78,22 @@ def test_runs_of_swept_batch_sizes_saw_the_examples_of_their_own(pad):
         return gdjax.Descent(loss, 0.0, optax.sgd(rate), batches=drawn, stop=None, max_steps=4)
 
     runs = gdjax.sweep(lane, rate=[0.1, 0.2], size=[1, 4, 5], key=jax.random.key(0))
-    each = [1, 10 / 3, 5] if pad else [1, 4, 5]  # of an update, on average over an epoch
-    np.testing.assert_allclose(runs.cost.examples, [[5 * x for x in each]] * 2, rtol=1e-6)
+    seen = [5, 4 + 4 + 2 + 4 + 4, 25] if pad else [5, 20, 25]
+    np.testing.assert_array_equal(runs.cost.examples, [seen] * 2)
+
+
+def test_a_short_last_batch_counts_as_the_examples_that_it_has():
+    def loss(w, batch):
+        return jnp.average((w - batch.examples) ** 2, weights=batch.weights)
+
+    drawn = batches.mini(jnp.arange(10.0), 4, shuffle=False, pad=True)
+    seen = [
+        gdjax.run(
+            gdjax.Descent(loss, 0.0, optax.sgd(0.1), batches=drawn, stop=None, max_steps=steps)
+        ).cost.examples
+        for steps in (0, 1, 2, 3, 7)
+    ]
+    assert seen == [4, 8, 10, 14, 28]
 
 
 @pytest.mark.parametrize(
@@ -98,9 +114,12 @@ def test_examples_of_an_update_are_those_that_count(options, examples):
 @pytest.mark.long
 def test_batches_on_the_host_cost_what_those_in_memory_do():
     hosts = {
-        "drawn": (batches.host(DATA, 64, shuffle=False), 64),
-        "padded": (batches.host(DATA, 100, shuffle=False, pad=True), ROWS / 6),
-        "streamed": (batches.stream(lambda: (DATA[i : i + 64] for i in range(0, ROWS, 64))), 64),
+        "drawn": (batches.host(DATA, 64, shuffle=False), 6 * 64),
+        "padded": (batches.host(DATA, 100, shuffle=False, pad=True), ROWS),
+        "streamed": (
+            batches.stream(lambda: (DATA[i : i + 64] for i in range(0, ROWS, 64))),
+            6 * 64,
+        ),
     }
     memory = gdjax.cost(descent(batches.mini(DATA, 64, shuffle=False)))
     for name, (drawn, examples) in hosts.items():
@@ -110,7 +129,7 @@ def test_batches_on_the_host_cost_what_those_in_memory_do():
                 weighted, d.params, d.optimizer, batches=drawn, max_steps=5, stop=None
             )
         found = gdjax.run(d).cost
-        assert found.examples == pytest.approx(6 * examples)
+        assert found.examples == pytest.approx(examples)
         assert found.flops >= 6 * 0.9 * memory.flops
 
 
@@ -147,6 +166,35 @@ def test_gradients_of_a_search_along_a_line_are_counted():
     found = result.cost
     assert found.gradients == evaluations > 2 * (7 + 1)
     assert found.examples == evaluations * ROWS
+
+
+def test_searches_on_the_host_are_counted_as_those_in_memory():
+    searching = optax.chain(optax.scale(-1.0), optax.scale_by_zoom_linesearch(20))
+    memory, host = (
+        gdjax.run(
+            gdjax.Descent(
+                loss,
+                jnp.ones(DIM),
+                searching,
+                batches=kind(DATA[:40], 8, shuffle=False),
+                stop=None,
+                max_steps=3,
+            )
+        ).cost
+        for kind in (batches.mini, batches.host)
+    )
+    assert host.gradients == memory.gradients > 4
+    assert host.examples == 8 * host.gradients
+
+
+def test_the_searches_of_another_number_of_steps_compile_nothing(no_compilation):
+    searching = optax.chain(optax.scale(-1.0), optax.scale_by_zoom_linesearch(20))
+    d = gdjax.Descent(loss, jnp.ones(DIM), searching, batches=batches.full(DATA), max_steps=2)
+    one, other = (gdjax.run(replace(d, max_steps=steps)) for steps in (2, 3))
+    assert one.cost.gradients < other.cost.gradients
+    third = gdjax.run(replace(d, max_steps=4))
+    with no_compilation():
+        assert third.cost.gradients > other.cost.gradients
 
 
 @pytest.mark.long
