@@ -155,9 +155,9 @@ def _look_closer(
         p, *_ = large_point(at, x, anything, jnp.ones((), x.dtype))
     else:
         first = model(at, x)
-        approach, m = approached(at, x, first)
+        approach, m = approached(at, x, first, jnp.ones((), x.dtype))
         doubtful = is_degenerate(approach, m)
-        p = described(first, anything, approach, m, nothing_seen())
+        p = described(first, anything, ~doubtful, approach, m, nothing_seen())
     found = jnp.where(jnp.isfinite(p.x), p.x, x)
     error, end_error = noise(at._replace(eps=eps), jnp.stack([found, x])).loss
     loss = at.loss(found)

@@ -16,6 +16,7 @@ from gdjax.basins.critical import FARTHEST_POLISH
 from gdjax.basins.ends import Ends, Symmetry, canonical_params, ends_in_line, tree_of
 from gdjax.basins.gathering import by_dynamics, cells_of, newborn
 from gdjax.basins.looks import Looks
+from gdjax.basins.members import in_order
 from gdjax.basins.merging import connected
 from gdjax.descent import Descent, State, Status
 from gdjax.descent.description import canonical
@@ -29,6 +30,7 @@ from gdjax.sweeps import Runs
 from gdjax.sweeps.lanes import Lane
 from gdjax.trees import PyTree, real_columns, real_dtype
 
+ROUNDED = 8  # roundings of a loss that may be all that two differ by
 SETTLING = 1024  # steps after which an orbit that attracts is as closed as rounding lets it be
 
 
@@ -65,7 +67,7 @@ def cycles_of(runs: Runs, ends: Ends, looks: Looks, symmetry: Symmetry | None) -
     mean, error = np.nanmean(losses[own], axis=1), looks.eps * np.nanmax(np.abs(losses[own]), 1)
     by_group = np.lexsort((*features(scaled[own, 0]).T[::-1], mean, group))
     best = by_group[np.unique(group[by_group], return_index=True)[1]]
-    order = np.lexsort((*features(scaled[own, 0])[best].T[::-1], mean[best]))
+    order = in_order(mean[best], ROUNDED * error[best], scaled[own, 0][best], looks.tol)
     label_of_cell = np.full(len(cells.lanes), -1)
     label_of_cell[own] = np.argsort(order)[group]
     chosen = best[order]
@@ -89,14 +91,24 @@ def _orbits(
     number = np.arange(LONGEST_PERIOD)
     beyond = number >= period[:, None]
     points, loss = np.where(beyond[..., None], np.nan, points), np.where(beyond, np.nan, loss)
-    lowest = np.argmin(np.where(beyond, np.inf, loss), axis=1)
-    turned = (number + lowest[:, None]) % np.maximum(period, 1)[:, None]
+    first = _first(np.where(beyond, np.inf, loss), points / looks.spread, looks)
+    turned = (number + first[:, None]) % np.maximum(period, 1)[:, None]
     turned = np.where(beyond, number, turned)
     return (
         period,
         np.take_along_axis(points, turned[..., None], axis=1),
         np.take_along_axis(loss, turned, axis=1),
     )
+
+
+def _first(loss: np.ndarray, points: np.ndarray, looks: Looks) -> np.ndarray:
+    """Return the place of the lowest point of each orbit; of a tie, that of least coordinates."""
+    lowest = np.min(loss, axis=1, keepdims=True)
+    is_first = loss <= lowest + ROUNDED * looks.eps * np.abs(lowest)
+    for column in np.moveaxis(points, 2, 0):
+        least = np.min(np.where(is_first, column, np.inf), axis=1, keepdims=True)
+        is_first &= column <= least + looks.tol
+    return np.argmax(is_first, axis=1)
 
 
 def _same(points: np.ndarray, period: np.ndarray, tol: float) -> np.ndarray:

@@ -46,7 +46,8 @@ def members_of(looks: Looks, lanes: np.ndarray, found: CriticalPoint) -> Members
             lambda pairs, own=own, some=some: looks.joined(lanes[own], some, pairs),
         )
         best = _best(scaled[own], np.asarray(some.loss, float), degenerate, group)
-        order = _order(some, scaled[own], best, looks.tol)
+        loss, error = (np.asarray(x, float)[best] for x in (some.loss, some.loss_error))
+        order = in_order(loss, error, scaled[own][best], looks.tol)
         away = np.max(np.abs(scaled[own] - scaled[own][best[group]]), axis=1, initial=0.0)
         is_point = ~np.isin(group, group[degenerate])
         chained[own] = is_point & (away > looks.tol)
@@ -66,11 +67,13 @@ def _best(
     return by_group[np.unique(group[by_group], return_index=True)[1]]
 
 
-def _order(found: CriticalPoint, points: np.ndarray, best: np.ndarray, tol: float) -> np.ndarray:
-    """Return the groups sorted by loss, then coordinates; what differs by rounding is a tie."""
-    loss, error = (np.asarray(x, float)[best] for x in (found.loss, found.loss_error))
+def in_order(loss: np.ndarray, error: np.ndarray, points: np.ndarray, tol: float) -> np.ndarray:
+    """Return points [n, dim] sorted by loss, then coordinates; what differs by rounding is a tie.
+
+    `error` is that of the loss, `tol` that of the coordinates.
+    """
     rank = ranks(loss, error)
-    for column in points[best].T:
+    for column in points.T:
         if len(np.unique(rank)) == len(rank):
             break
         rank = rank * len(rank) + ranks(column, np.full(len(rank), tol))

@@ -133,6 +133,11 @@ def decided(d: Descent, end: End, start: Start, found: Found, on: Dynamics | Non
     never = is_orbit | _is_any(verdict, (Verdict.BOUNDED, Verdict.DIVERGED))
     limited = (end.status == Status.STEP_LIMIT) & (p.grad_norm > tol)
     at_floor = is_critical & p.at_noise & limited
+    unstable = no
+    if on is not None:
+        unstable = on.unstable & ~_is_any(verdict, LEFT)
+        if not is_noisy(d.batches):  # what wanders for ever between minima that would hold it
+            unstable |= (verdict == Verdict.BOUNDED) & (on.trend.lyapunov > 0)
     return Diagnosis(
         verdict=verdict.astype(jnp.int8),
         grad_norm=p.grad_norm,
@@ -152,7 +157,7 @@ def decided(d: Descent, end: End, start: Start, found: Found, on: Dynamics | Non
         ill_conditioned=descends
         & (verdict != Verdict.PLATEAU)
         & ill_conditioned(p.condition, alignment),
-        unstable=no if on is None else on.unstable & ~_is_any(verdict, LEFT),
+        unstable=unstable,
         spiked=descends & spiked(end, start, p.loss, p.noise.loss),
         noise_floor=no if on is None else on.noise_floor & (limited | never) & ~on.trend.falls,
         precision_floor=no if on is None else at_floor | (limited & on.ahead.resting & on.moves),
@@ -172,7 +177,7 @@ def _verdict(d: Descent, end: End, start: Start, found: Found, on: Dynamics) -> 
         (_is_reached(d, end, start, found) & (~leaves | _is_any(p.kind, LEFT)), p.kind),
         (critical & p.at_noise, p.kind),
         (critical & p.close & (p.grad_norm <= tol) & ~leaves, p.kind),
-        (_is_any(p.kind, LEFT) & near, p.kind),
+        (_is_any(p.kind, LEFT) & near & (calm | on.leaves), p.kind),  # what wanders only passes it
         (
             converged & asks_for_gradient(d) & _is_below(found) & ~(critical & p.close),
             Verdict.PLATEAU,

@@ -11,7 +11,7 @@ from gdjax.descent import Descent, Status
 from gdjax.diagnosis.end import End, asks_for_gradient, is_noisy
 from gdjax.diagnosis.flags import ill_conditioned, spiked
 from gdjax.diagnosis.hold import hold
-from gdjax.diagnosis.point import EVEN, NOISY, REMAINING
+from gdjax.diagnosis.point import EVEN, NEAR, NOISY, REMAINING
 from gdjax.diagnosis.start import Start
 from gdjax.diagnosis.surface import Model, gradient_and_product, model, surface
 from gdjax.diagnosis.verdict import Array, Diagnosis, Verdict
@@ -60,7 +60,8 @@ def glance(d: Descent, end: End, start: Start) -> Glance:
     even = EVEN * steepness * (steepness / jnp.where(largest > 0, 2 * largest, 1))
     few = REMAINING * jnp.abs(start.loss - m.loss)
     if asks_for_gradient(d):  # and so it is small here
-        few = jnp.maximum(even, few)
+        near = jnp.max(jnp.abs(along)) <= NEAR * start.scale
+        few = jnp.where(near, jnp.maximum(even, few), few)
     arrived = (end.status == Status.CONVERGED) & curved & reached & keeps & (remaining <= few)
     if is_noisy(d.batches):
         arrived = jnp.zeros((), bool)

@@ -14,6 +14,7 @@ from gdjax.diagnosis.point import (
     EVEN,
     FARTHEST,
     MOST_STEPS,
+    NEAR,
     NOISY,
     NONE,
     REMAINING,
@@ -62,7 +63,8 @@ def large_point(
         ),
         nothing_seen,
     )
-    even = jnp.where(~flat & (widest > 0), norm(gradient) ** 2 / (2 * widest), 0)
+    tells = ~flat & (widest > 0) & (norm(path.x - x) <= NEAR * scale)
+    even = jnp.where(tells, norm(gradient) ** 2 / (2 * widest), 0)
     limit = jnp.maximum(REMAINING * jnp.abs(first_loss - loss), EVEN * even)
     condition = jnp.where(flat, jnp.nan, widest / jnp.abs(ends.least))
     kind = kind_of(ends.up, ends.down, flat, probes)

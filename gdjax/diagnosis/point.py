@@ -19,9 +19,12 @@ ARRIVED = 0.05  # of the first step
 SHORTER = 0.9  # of a step, what the next one may be, by the same curvatures
 STIFF = 0.2  # of the largest curvature
 LEFT = 1e-3  # of the gradient, where the stiff axes alone lead to a critical point
+ROUNDED = 1e3  # in machine epsilons, likewise, where it is rounding
+DAMPING = 1000.0  # times the gradient, above the curvature along a valley that it leaves
 NOISY = 8.0  # what may be rounding, in units of the noise sampled
 REMAINING = 0.01  # of the descent, what may remain of it at a point that counts as critical
-EVEN = 100.0  # times what remains if all curvatures are alike
+EVEN = 100.0  # times what remains if all curvatures are alike, or else
+NEAR = 0.05  # of the way, what may remain of it there
 
 
 class Point(NamedTuple):
@@ -53,12 +56,12 @@ class Approach(NamedTuple):
     there: Noise
 
 
-def approached(at: Surface, x: jax.Array, first: Model) -> tuple[Approach, Model]:
+def approached(at: Surface, x: jax.Array, first: Model, scale: jax.Array) -> tuple[Approach, Model]:
     """Return where Newton's method leads from the end of a run, and the model there.
 
-    `first` is the model at the end.
+    `first` is the model at the end, `scale` a distance.
     """
-    found, m, shrunk = _polished(at, x, first)
+    found, m, shrunk = _polished(at, x, first, scale)
     largest = jnp.max(jnp.abs(first.curvatures))
     m = beside(at, m, largest)
     roundings = noise(at, jnp.stack([x, found]))
@@ -103,18 +106,27 @@ def point(
 
     `first` is the model there.
     """
-    a, m = approached(at, x, first)
+    a, m = approached(at, x, first, scale)
     probes = lax.cond(is_degenerate(a, m), lambda: probed_there(at, a, m, scale), nothing_seen)
-    return described(first, first_loss, a, m, probes)
+    near = norm(a.x - x) <= NEAR * scale
+    return described(first, first_loss, near, a, m, probes)
 
 
-def described(first: Model, first_loss: jax.Array, a: Approach, m: Model, probes: Probes) -> Point:
-    """Return what there is to say of the end of a run."""
+def described(
+    first: Model,
+    first_loss: jax.Array,
+    near: jax.Array,
+    a: Approach,
+    m: Model,
+    probes: Probes,
+) -> Point:
+    """Return what there is to say of the end of a run, if it is `near` the critical point."""
     remaining = first.loss - m.loss
     largest = jnp.max(jnp.abs(m.curvatures))
     even = jnp.where(largest > 0, norm(first.gradient) ** 2 / (2 * largest), 0)
     descended = jnp.abs(first_loss - first.loss)
-    limit = jnp.maximum(REMAINING * descended, jnp.where(jnp.any(m.flat), 0, EVEN * even))
+    tells = near & ~jnp.any(m.flat)
+    limit = jnp.maximum(REMAINING * descended, jnp.where(tells, EVEN * even, 0))
     close = jnp.abs(remaining) <= limit + a.at_end.loss
     is_here = a.arrived & close
     seen = jax.tree.map(lambda a, b: jnp.where(is_here, a, b), m, first)
@@ -162,31 +174,54 @@ def critical_point(at: Surface, x: jax.Array) -> jax.Array:
     return jnp.where(lengths[-1] <= LEFT * lengths[0], found, x)  # not where it is NaN
 
 
-def _polished(at: Surface, start: jax.Array, first: Model) -> tuple[jax.Array, Model, jax.Array]:
+def _polished(
+    at: Surface, start: jax.Array, first: Model, scale: jax.Array
+) -> tuple[jax.Array, Model, jax.Array]:
     """Return where Newton's method leads, its model there, and whether its steps shrank.
 
     Only that tells a critical point, even a degenerate one, from a tail along which the gradient
     vanishes for ever: there they stay as long as they are.
 
     Across a valley, the curvatures along it are not quite 0, and Newton's step along it means
-    nothing. So where the stiff axes alone lead to a critical point, it is that one.
+    nothing. So where the stiff axes alone lead to a critical point, it is that one. Where neither
+    they nor all axes do, as across a valley whose sides are not equally steep, the method is damped
+    by the gradient that is left: that converges to points that are not isolated as quickly (Fan and
+    Yuan, Computing 74, 2005).
     """
+    zero = jnp.zeros((), start.dtype)
     found, models, shrunk = lax.map(
-        lambda least: _newton(at, start, first, least), jnp.array([STIFF, 0.0], start.dtype)
+        lambda least: _newton(at, start, first, least, zero, zero > 0),
+        jnp.array([STIFF, 0.0], start.dtype),
     )
     left = norm(models.gradient[0]) <= LEFT * norm(first.gradient)
     which = jnp.where(shrunk[0] & left, 0, 1)
-    return jax.tree.map(lambda leaf: leaf[which], (found, models, shrunk))
+    x, m, arrived = jax.tree.map(lambda leaf: leaf[which], (found, models, shrunk))
+    # What has arrived goes on from there, where more is left than rounding.
+    x, m = jax.tree.map(lambda a, b: jnp.where(arrived, a, b), (x, m), (start, first))
+    rest = norm(m.gradient) <= ROUNDED * at.eps * norm(first.gradient)
+    x, m, again = _newton(at, x, m, zero, DAMPING / scale, arrived & rest)
+    left = norm(m.gradient) <= LEFT * norm(first.gradient)
+    return x, m, arrived | again & left
 
 
 def _newton(
-    at: Surface, start: jax.Array, first: Model, least: jax.Array
+    at: Surface,
+    start: jax.Array,
+    first: Model,
+    least: jax.Array,
+    damping: jax.Array,
+    done: jax.Array,
 ) -> tuple[jax.Array, Model, jax.Array]:
-    reach = norm(first.step(least))
+    """Follow Newton's method; `damping` is in gradients, and what is `done` is left where it is."""
+
+    def step(m: Model) -> jax.Array:
+        return m.step(least, damping * norm(m.gradient))
+
+    reach = norm(step(first))
 
     def polish(carry: tuple) -> tuple:
         steps, travelled, x, m, _ = carry
-        move = m.step(least)
+        move = step(m)
         travelled += norm(move)
         new = x + move
         new_model = model(at, new)
@@ -201,6 +236,6 @@ def _newton(
     def unfinished(carry: tuple) -> jax.Array:
         return (carry[0] < MOST_STEPS) & ~carry[-1]
 
-    carry = jnp.zeros((), jnp.int32), jnp.zeros_like(reach), start, first, jnp.zeros((), bool)
+    carry = jnp.zeros((), jnp.int32), jnp.zeros_like(reach), start, first, done
     _, _, x, m, _ = lax.while_loop(unfinished, polish, carry)
-    return x, m, norm(m.step(least)) <= ARRIVED * reach
+    return x, m, norm(step(m)) <= ARRIVED * reach

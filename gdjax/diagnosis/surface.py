@@ -39,14 +39,16 @@ class Model(NamedTuple):
     axes: jax.Array  # [dim, dim] in columns
     flat: jax.Array  # [dim] whether the curvature is rounding
 
-    def step(self, least: Any = 0.0) -> jax.Array:
+    def step(self, least: Any = 0.0, damping: Any = 0.0) -> jax.Array:
         """Return Newton's step to the critical point, none along flat axes.
 
-        Nor is there any along those with a curvature below `least` times the largest.
+        Nor is there any along those with a curvature below `least` times the largest. `damping` is
+        added to the size of each curvature.
         """
         sizes = jnp.abs(self.curvatures)
         still = self.flat | (sizes < least * jnp.max(sizes))
-        along = jnp.where(still, 0, self.slopes / jnp.where(still, 1, self.curvatures))
+        damped = self.curvatures + jnp.sign(self.curvatures) * damping
+        along = jnp.where(still, 0, self.slopes / jnp.where(still, 1, damped))
         return -times(self.axes, along)
 
     def times(self, vector: jax.Array) -> jax.Array:

@@ -44,6 +44,59 @@ def test_cycles_are_attractors_with_their_points_whatever_the_phase(logistic):
 
 
 @pytest.mark.long
+@pytest.mark.parametrize("rate", [1.05, 1.2])
+def test_labels_of_cycles_do_not_depend_on_the_number_of_starts(rate):
+    def loss(w):  # both of its wells have a cycle of period 2, and each pair of them several
+        return jnp.sum(w**4 / 4 - w**2 / 2)
+
+    along = np.linspace(-1.1, 1.13, 12), np.linspace(-1.1, 1.15, 12)
+    starts = np.stack(np.meshgrid(*along, indexing="ij"), axis=-1).reshape(-1, 2)
+    starts = starts.astype(np.float32)
+    whole = mapped(loss, starts, rate, max_steps=2000)
+    some = mapped(loss, starts[:100], rate, max_steps=2000)
+    turned = mapped(loss, starts[::-1], rate, max_steps=2000)
+    assert len(whole.attractors.loss) == len(some.attractors.loss) == 8
+    np.testing.assert_array_equal(whole.labels[:100], some.labels)
+    np.testing.assert_array_equal(whole.labels, turned.labels[::-1])
+
+
+def rank_one(w):  # the best fits are t u, v / t: two valleys, as t may be negative
+    return jnp.sum((jnp.outer(w[:2], w[2:]) - jnp.array([[2.0, 1.0], [1.0, 3.0]])) ** 2)
+
+
+@pytest.mark.parametrize("tol", [1e-4, pytest.param(1e-2, marks=pytest.mark.long)])
+def test_valleys_whose_sides_are_not_equally_steep_are_whole(tol):
+    def lane(start):
+        stop = gdjax.stop.gradient_below(tol)
+        return Descent(rank_one, start, optax.sgd(0.02), stop=stop)
+
+    runs = gdjax.sweep(lane, start=jax.random.normal(jax.random.key(0), (100, 4)))
+    basins = gdjax.map_basins(runs)
+    assert basins.attractors.verdict.tolist() == [Verdict.VALLEY] * 2
+    assert basins.attractors.flat_dimension.tolist() == [1, 1]
+    side = np.sign(runs.params[:, 0] + runs.params[:, 1])  # of u, which has positive entries
+    np.testing.assert_array_equal(basins.labels == basins.labels[0], side == side[0])
+    assert (basins.labels >= 0).all()
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(("rank", "components", "dimension"), [(1, 2, 1), (2, 2, 4)])
+def test_best_fits_of_a_rank_are_as_many_valleys_as_the_group_has_parts(
+    rank, components, dimension
+):
+    matrix = np.random.default_rng(0).normal(size=(3, 3)).astype(np.float32)
+
+    def loss(w):
+        left, right = w[: 3 * rank].reshape(3, rank), w[3 * rank :].reshape(rank, 3)
+        return jnp.sum((left @ right - matrix) ** 2)
+
+    basins = mapped(loss, jax.random.normal(jax.random.key(1), (100, 6 * rank)), 0.02)
+    assert basins.attractors.verdict.tolist() == [Verdict.VALLEY] * components
+    assert basins.attractors.flat_dimension.tolist() == [dimension] * components
+    assert basins.attractors.size.sum() == 100
+
+
+@pytest.mark.long
 def test_cycle_of_momentum_is_that_of_gradient_descent_at_a_smaller_rate():
     # with period 2, the velocity changes its sign: (1 + β) v = -α ∇L
     optimizer = optax.sgd(2.2 * 1.5, momentum=0.5)

@@ -36,6 +36,30 @@ def test_periods_double_on_the_way_to_chaos(x64):
     np.testing.assert_allclose(found.spectral_radius[1:7], rates[1:7] - 1, rtol=1e-3)
 
 
+@pytest.mark.parametrize("start", [(-4.6, -4.8), (1.0, 0.0)], ids=["a slope", "a ridge"])
+def test_what_meets_its_tolerance_at_its_start_far_from_all_is_on_a_plateau(start):
+    d = Descent(lambda w: 1e-6 * himmelblau(w), jnp.array(start), optax.sgd(1e4))
+    assert gdjax.run(d).steps == 0
+    assert diagnosed(d).verdict == Verdict.PLATEAU
+
+
+def test_what_meets_its_tolerance_at_its_start_beside_a_minimum_is_there():
+    d = Descent(himmelblau, jnp.array([3.000001, 2.0]), optax.sgd(0.01))
+    assert gdjax.run(d).steps == 0
+    assert diagnosed(d).verdict == Verdict.MINIMUM
+
+
+@pytest.mark.long
+def test_chaos_that_passes_a_maximum_is_bounded_and_unstable():
+    def lane(start):
+        loss = lambda w: w**4 / 4 - w**2 / 2  # noqa: E731
+        return Descent(loss, start, optax.sgd(1.6), stop=None, max_steps=500)
+
+    found = gdjax.sweep(lane, start=np.linspace(-1.2, 1.23, 200), diagnose=True).diagnosis
+    assert (found.verdict == Verdict.BOUNDED).all()
+    assert found.unstable.all()
+
+
 @pytest.mark.long
 @pytest.mark.parametrize("power", [pytest.param(4, marks=pytest.mark.long), 6])
 def test_a_single_parameter_can_be_at_a_degenerate_minimum(power):

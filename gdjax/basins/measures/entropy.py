@@ -8,6 +8,8 @@ from gdjax import checks
 from gdjax.basins.measures.codes import checked_map, counted
 from gdjax.basins.measures.intervals import NORMAL_95
 
+ROUNDING = 1e-12  # of an entropy, below which it is not above another
+
 
 class BasinEntropy(NamedTuple):
     """Entropies in nats, with their standard errors as if the boxes were independent."""
@@ -85,7 +87,7 @@ def basin_entropy(labels: Any, box: int, shape: Literal["cube", "ball"] = "cube"
         boundary_error,
         len(rows),
         len(entropy),
-        tested - NORMAL_95 * tested_error > np.log(2),
+        tested - NORMAL_95 * tested_error > np.log(2) * (1 + ROUNDING),
     )
 
 

@@ -64,6 +64,14 @@ def test_boundary_entropy_of_a_straight_line_at_random_is_known_in_discs():
     assert not found.proves_fractal
 
 
+@pytest.mark.parametrize(("first", "box"), [(42, 4), (45, 6), (45, 10)])
+def test_a_line_through_the_middle_of_its_boxes_proves_nothing(first, box):
+    labels = (np.indices((240, 240))[0] >= first).astype(int)
+    found = basins.basin_entropy(labels, box)
+    assert found.boundary == pytest.approx(np.log(2))
+    assert not found.proves_fractal
+
+
 def test_entropy_of_random_labels_is_the_logarithm_of_their_number():
     labels = np.random.default_rng(0).integers(0, 4, (500, 500))
     found = basins.basin_entropy(labels, 50)
