@@ -188,20 +188,28 @@ def _polished(
     by the gradient that is left: that converges to points that are not isolated as quickly (Fan and
     Yuan, Computing 74, 2005).
     """
-    zero = jnp.zeros((), start.dtype)
-    found, models, shrunk = lax.map(
-        lambda least: _newton(at, start, first, least, zero, zero > 0),
-        jnp.array([STIFF, 0.0], start.dtype),
-    )
-    left = norm(models.gradient[0]) <= LEFT * norm(first.gradient)
-    which = jnp.where(shrunk[0] & left, 0, 1)
-    x, m, arrived = jax.tree.map(lambda leaf: leaf[which], (found, models, shrunk))
-    # What has arrived goes on from there, where more is left than rounding.
-    x, m = jax.tree.map(lambda a, b: jnp.where(arrived, a, b), (x, m), (start, first))
-    rest = norm(m.gradient) <= ROUNDED * at.eps * norm(first.gradient)
-    x, m, again = _newton(at, x, m, zero, DAMPING / scale, arrived & rest)
-    left = norm(m.gradient) <= LEFT * norm(first.gradient)
-    return x, m, arrived | again & left
+    none = jnp.zeros((), bool)
+
+    def attempt(carry: tuple, kind: tuple[jax.Array, jax.Array]) -> tuple[tuple, None]:
+        x, m, arrived = carry
+        least, damping = kind
+        last = damping > 0
+        # What has arrived goes on at last from there, where more is left than rounding.
+        rest = norm(m.gradient) <= ROUNDED * at.eps * norm(first.gradient)
+        begin, model_there = jax.tree.map(
+            lambda a, b: jnp.where(last & arrived, a, b), (x, m), (start, first)
+        )
+        done = arrived & (~last | rest)
+        new_x, new_m, shrunk = _newton(at, begin, model_there, least, damping, done)
+        left = norm(new_m.gradient) <= LEFT * norm(first.gradient)
+        found = shrunk & (left | (least + damping == 0))
+        taken = last | (~arrived & (found | (least == 0)))
+        x, m = jax.tree.map(lambda a, b: jnp.where(taken, a, b), (new_x, new_m), (x, m))
+        return (x, m, arrived | found), None
+
+    least = jnp.array([STIFF, 0, 0], start.dtype)
+    damping = jnp.array([0, 0, DAMPING], start.dtype) / scale
+    return lax.scan(attempt, (start, first, none), (least, damping))[0]
 
 
 def _newton(
@@ -214,21 +222,21 @@ def _newton(
 ) -> tuple[jax.Array, Model, jax.Array]:
     """Follow Newton's method; `damping` is in gradients, and what is `done` is left where it is."""
 
-    def step(m: Model) -> jax.Array:
-        return m.step(least, damping * norm(m.gradient))
+    def step(m: Model, left: jax.Array) -> jax.Array:
+        return m.step(least, damping * norm(left))
 
-    reach = norm(step(first))
+    reach = norm(step(first, first.gradient))
 
     def polish(carry: tuple) -> tuple:
         steps, travelled, x, m, _ = carry
-        move = step(m)
+        move = step(m, m.gradient)
         travelled += norm(move)
         new = x + move
         new_model = model(at, new)
         better = norm(new_model.gradient) < norm(m.gradient)
         # Along a bent valley the stiff axes' part may grow on the way: steps measure all alike.
         seen_from_here = m._replace(slopes=times(new_model.gradient, m.axes))
-        better |= norm(seen_from_here.step(least)) < SHORTER * norm(move)
+        better |= norm(step(seen_from_here, m.gradient)) < SHORTER * norm(move)
         better &= travelled <= FARTHEST * reach
         kept = jax.tree.map(lambda a, b: jnp.where(better, a, b), (new, new_model), (x, m))
         return steps + 1, travelled, *kept, ~better
@@ -238,4 +246,4 @@ def _newton(
 
     carry = jnp.zeros((), jnp.int32), jnp.zeros_like(reach), start, first, done
     _, _, x, m, _ = lax.while_loop(unfinished, polish, carry)
-    return x, m, norm(step(m)) <= ARRIVED * reach
+    return x, m, norm(step(m, m.gradient)) <= ARRIVED * reach
