@@ -25,6 +25,7 @@ CALLS_EACH_LOOP = jax.__version_info__ < (0, 12)
 FEW_NUMBERS = 256 if CALLS_EACH_LOOP else 128
 LOOK = 4 if CALLS_EACH_LOOP else 2  # turns between two looks at whether any of them runs
 MANY_NUMBERS = 16
+INNER_LOOPS = 32 if CALLS_EACH_LOOP else 1  # lanes of a tile wait for the slowest of theirs
 ABREAST = 64 if CALLS_EACH_LOOP else 32  # of larger arrays with the lanes last
 CACHE_BYTES = 2**20  # that what a tile computes at once should fit into
 TILE_BYTES = 2**24  # of its lanes, beyond which caches do not hold them
@@ -170,10 +171,8 @@ def _on_cpu(traced: TracedLane, packing: Packings, lanes: int) -> tuple[int, int
         unrolled = 1 if traced.careful else 2
         return min(ABREAST, VECTOR * vectors, lanes), -1, unrolled, unrolled, True
     names = {operation.primitive.name for operation in traced.fresh.operations[2]}
-    # Lanes of a tile wait for the slowest of their inner loops.
-    if not few or ("while" in names and not CALLS_EACH_LOOP):
-        return 1, 0, 1, 1, False
-    return MANY_NUMBERS, 0, 1, 1, False
+    width = INNER_LOOPS if "while" in names else MANY_NUMBERS
+    return width if few else 1, 0, 1, 1, False
 
 
 def _largest(traced: TracedLane) -> int:
