@@ -168,6 +168,7 @@ def test_gradients_of_a_search_along_a_line_are_counted():
     assert found.examples == evaluations * ROWS
 
 
+@pytest.mark.long
 def test_searches_on_the_host_are_counted_as_those_in_memory():
     searching = optax.chain(optax.scale(-1.0), optax.scale_by_zoom_linesearch(20))
     memory, host = (
