@@ -247,7 +247,7 @@ def strongly_typed(tree: PyTree) -> PyTree:
 
 
 def strongly_typed_leaf(leaf: Any) -> jax.Array | np.ndarray:
-    """Return one leaf so."""
+    """Return a leaf of a tree as `strongly_typed` does."""
     if isinstance(leaf, jax.Array):
         return jnp.asarray(leaf, leaf.dtype) if getattr(leaf, "weak_type", False) else leaf
     # Much cheaper than jnp.asarray, and a program takes it as well.

@@ -157,7 +157,7 @@ def _look_closer(
         first = model(at, x)
         approach, m = approached(at, x, first, jnp.ones((), x.dtype))
         doubtful = is_degenerate(approach, m)
-        p = described(first, anything, ~doubtful, approach, m, nothing_seen())
+        p = described(first, anything, jnp.ones((), bool), approach, m, nothing_seen())
     found = jnp.where(jnp.isfinite(p.x), p.x, x)
     error, end_error = noise(at._replace(eps=eps), jnp.stack([found, x])).loss
     loss = at.loss(found)

@@ -62,17 +62,18 @@ class Plan:
     @property
     def examples_each(self) -> Any:
         """The examples of a batch, on average over an epoch; of a known size."""
-        if self.pad:
-            return self.examples / np.asarray(self.per_epoch)
-        return self.size if self.count is None else np.asarray(self.count)
+        return self.examples / np.asarray(self.per_epoch) if self.pad else self._known_count
 
     def seen(self, batches: np.ndarray) -> np.ndarray:
         """Return the examples of so many batches [...], from the first one on; of a known size."""
         if not self.pad:
-            return batches * self.examples_each
+            return batches * self._known_count
         epochs, rest = np.divmod(batches, np.asarray(self.per_epoch))
-        count = self.size if self.count is None else np.asarray(self.count)
-        return epochs * self.examples + np.minimum(rest * count, self.examples)
+        return epochs * self.examples + np.minimum(rest * self._known_count, self.examples)
+
+    @property
+    def _known_count(self) -> Any:
+        return self.size if self.count is None else np.asarray(self.count)
 
     def first(self, step: Any) -> jax.Array:
         """Return the place within the epoch at which the batch of a step begins, int32."""

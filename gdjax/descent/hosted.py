@@ -25,7 +25,7 @@ from gdjax.record import Series
 
 
 def moved_on_host(d: Descent, state: State | None) -> tuple[Descent, State, list[Series]]:
-    """Return a canonical descent with the last batches that it saw, its end and its histories."""
+    """Return the descent with the last batches that it saw, its end and its histories."""
     assert isinstance(d.batches, HostBatches)
     _check_outside(d.max_steps)
     batches = read(d.batches, d.key, state.step if isinstance(state, State) else 0)

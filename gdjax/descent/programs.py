@@ -1,4 +1,4 @@
-"""The compiled programs of a loss with an optimizer, found again by these two."""
+"""The compiled programs of a descent, found again by its loss, optimizer and structure."""
 
 from collections.abc import Callable
 from functools import lru_cache

@@ -47,6 +47,11 @@ class Sweep:
     spread: bool  # whether each worker has a tile at most: then none is packed with others
     turn: float  # seconds that a turn of a lane takes, roughly
 
+    @property
+    def alike(self) -> bool:
+        """Whether blocks that begin are run as those that go on; of few lanes none does."""
+        return self.traced.alike and not self.spread
+
 
 class Slot:
     """A device, with the programs compiled for it and what is the same for all blocks."""
@@ -59,11 +64,11 @@ class Slot:
         self.shared = put_on(device, sweep.shared)
         self.programs: dict[type, BlockProgram] = {}
         self.lock = Lock()
-        self.nothing = _nothing(sweep, device) if sweep.traced.alike else []
+        self.nothing = _nothing(sweep, device) if sweep.alike else []
 
     def run(self, block: Boxes | Waiting, rounds: Rounds) -> "Round":
         """Run a block for a round, and give what has ended to the collector."""
-        if self.sweep.traced.alike and not isinstance(block, Waiting):
+        if self.sweep.alike and not isinstance(block, Waiting):
             block = _beginning(self.sweep, block, self.nothing)
         tiles = _tiles(self.sweep, block)
         numbers = np.array([tiles, *rounds], np.int32)

@@ -129,10 +129,10 @@ class TracedLane(NamedTuple):
 
     @property
     def alike(self) -> bool:
-        """Whether a lane that begins is computed as one that goes on, by one and the same program.
+        """Whether a lane that begins may as well be computed as one that goes on.
 
-        That saves compiling another one. Beside care, a lane that begins has for its own that it
-        shares what depends on the number of its updates with the other lanes.
+        Beside care, what sets them apart is that those that begin share what depends on the number
+        of updates. Where that is a few numbers, one program for both saves compiling another.
         """
         return self.careful and self.fresh.once <= FEW
 
