@@ -91,7 +91,7 @@ class Slot:
         with self.lock:
             if not self.programs and kind is Fresh:
                 goes_on = not (self.sweep.traced.at_once or self.sweep.spread)
-                self._compile(Fresh, *[Waiting] * goes_on)
+                self._compile(*[Waiting] * goes_on, Fresh)  # the longer one first
             if kind not in self.programs:  # after more turns than a round has
                 self._compile(kind)
             return self.programs[kind]
