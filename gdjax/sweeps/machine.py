@@ -166,7 +166,7 @@ def _on_cpu(traced: TracedLane, packing: Packings, lanes: int) -> tuple[int, int
     few = ABREAST * _lane_bytes(packing) <= TILE_BYTES
     if traced.abreast and few:
         # Of two turns, the first writes where the second does not read: XLA copies nothing.
-        vectors = -(-CACHE_BYTES // (VECTOR * _largest(traced)))
+        vectors = max(1, CACHE_BYTES // (VECTOR * _largest(traced)))
         # With care, copies are little beside the rest, and one turn takes less time to compile.
         unrolled = 1 if traced.careful else 2
         return min(ABREAST, VECTOR * vectors, lanes), -1, unrolled, unrolled, True
