@@ -40,12 +40,13 @@ def test_what_meets_its_tolerance_at_its_start_is_at_a_minimum_only_beside_it():
     def loss(w):
         return 1e-6 * himmelblau(w)
 
+    optimizer = optax.sgd(1e4)  # one, so that all is compiled once
     for start, verdict in {
         (-4.6, -4.8): Verdict.PLATEAU,  # a slope
         (1.0, 0.0): Verdict.PLATEAU,  # a ridge
         (3.001, 2.0): Verdict.MINIMUM,
     }.items():
-        d = Descent(loss, jnp.array(start), optax.sgd(1e4))
+        d = Descent(loss, jnp.array(start), optimizer)
         assert gdjax.run(d).steps == 0
         assert diagnosed(d).verdict == verdict
 
