@@ -16,6 +16,7 @@ MOST_STEPS = 60  # at a degenerate minimum each one leaves a fixed share of the 
 FAR = 20  # steps of Newton's method from where no critical point may be near
 FARTHEST = 10.0  # first steps: at a degenerate minimum of order 10 they add up to 9
 ARRIVED = 0.05  # of the first step
+AS_LONG = 0.5  # likewise: at a degenerate minimum, even of a high order, the last ones are shorter
 SHORTER = 0.9  # of a step, what the next one may be, by the same curvatures
 STIFF = 0.2  # of the largest curvature
 LEFT = 1e-3  # of the gradient, where the stiff axes alone lead to a critical point
@@ -66,8 +67,14 @@ def approached(at: Surface, x: jax.Array, first: Model, scale: jax.Array) -> tup
     m = beside(at, m, largest)
     roundings = noise(at, jnp.stack([x, found]))
     at_end, there = (jax.tree.map(lambda leaf, i=i: leaf[i], roundings) for i in (0, 1))
-    quiet = jnp.all(m.flat | (jnp.abs(m.slopes) <= NOISY * there.gradient))
-    return Approach(found, shrunk | quiet, largest, at_end, there), m
+    quiet = jnp.abs(m.slopes) <= NOISY * there.gradient
+    arrived = shrunk | jnp.all(m.flat | quiet)
+    # Where a curvature has become rounding on the way, its axis is no longer followed, but the
+    # step along it may be as long as the first: that is a tail.
+    left = jnp.abs(m.slopes / jnp.where(m.curvatures == 0, 1, m.curvatures))
+    as_long = (left > AS_LONG * norm(first.step())) & (left <= norm(found - x))
+    tail = jnp.any(m.flat & ~quiet & (m.curvatures != 0) & as_long)
+    return Approach(found, arrived & ~tail, largest, at_end, there), m
 
 
 def beside(at: Surface, m: Model, largest: jax.Array) -> Model:

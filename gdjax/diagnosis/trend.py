@@ -12,7 +12,7 @@ GROWING = 0.1  # in logarithms, by which the steps must grow in each half
 UNSATURATED = 0.5  # of the growth in the first half, what must be left of it in the second
 NEARLY_ALL = 0.9  # of the windows
 LIFTING = 3.0  # times the gradient at the end, what it may become while the loss falls
-POWER = 0.7  # of the rate of decay, below which a half later it is no exponential
+SLOWEST = 2.0  # growth in a step of the time to decay e-fold: of the slowest tail, a logarithm's
 
 
 class Trend(NamedTuple):
@@ -77,24 +77,40 @@ def _grows(stride: jax.Array, n: jax.Array) -> jax.Array:
 
 
 def _steps(a: Ahead, grad_norm: jax.Array, tol: jax.Array, so_far: jax.Array) -> jax.Array:
-    """Return the steps until the tolerance first holds: seen, else by how the gradient decays."""
-    n = a.windows
-    middle, last = (
-        a.seen.grad_norm[jnp.maximum(n // 2 - 1, 0)],
-        a.seen.grad_norm[jnp.maximum(n - 1, 0)],
-    )
-    half, whole = (n // 2) * WINDOW, n * WINDOW
-    before = (_log(grad_norm) - _log(middle)) / jnp.maximum(half, 1)
-    after = (_log(middle) - _log(last)) / jnp.maximum(whole - half, 1)
-    missing = jnp.maximum(_log(last) - _log(tol), 0)
-    exponential = whole + missing / jnp.where(after > 0, after, 1)
-    # A power of the number of steps from the start.
-    total = (so_far + whole).astype(grad_norm.dtype)
-    spread = jnp.log(total / jnp.maximum(so_far + half, 1))
-    order = after * (whole - half) / jnp.where(spread > 0, spread, 1)
-    power = whole + total * jnp.expm1(missing / jnp.where(order > 0, order, 1))
-    found = jnp.where(after < POWER * before, power, exponential)
-    found = jnp.where((after > 0) & (n > 1), found, jnp.where(a.resting, jnp.inf, jnp.nan))
+    """Return the steps until the tolerance first holds: seen, else by how the gradient decays.
+
+    The time that it takes to decay e-fold is constant where it decays exponentially, and grows
+    with each step by 1/p where it decays as a power -p of the number of steps: so it is
+    extrapolated along a line, whose slope is measured early, late, and for a power from the start.
+    """
+    n, number = a.windows, jnp.arange(MOST_WINDOWS + 1)
+    logs = _log(jnp.concatenate([grad_norm[None], a.seen.grad_norm]))
+    whole = n * WINDOW
+
+    def between(first: jax.Array, last: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """Return the time to decay e-fold between two windows, and the step in the middle."""
+        decay = (logs[first] - logs[last]) / (jnp.maximum(last - first, 1) * WINDOW)
+        return 1 / decay, (first + last) * WINDOW / 2
+
+    def slope(one: tuple, other: tuple) -> jax.Array:
+        return (other[0] - one[0]) / jnp.maximum(other[1] - one[1], 1)
+
+    half, quarter = n // 2, jnp.maximum(n - n // 4, n // 2)
+    zero = jnp.zeros_like(n)
+    first, second = between(zero, half), between(half, n)
+    third, fourth = between(half, quarter), between(quarter, n)
+    # From the start on, the logarithm decays by p in each unit of that of the steps.
+    since = (so_far + number * WINDOW).astype(logs.dtype)
+    spread = jnp.log(since[n] / jnp.maximum(since[half], 1))
+    of_power = spread / (logs[half] - logs[n])
+    growth = jnp.median(jnp.stack([slope(first, second), slope(third, fourth), of_power]))
+    growth = jnp.clip(growth, 0, SLOWEST)
+    time = fourth[0] + growth * (whole - fourth[1])
+    missing = jnp.maximum(logs[n] - _log(tol), 0)
+    bent = jnp.where(growth > 0, jnp.expm1(growth * missing) / growth, missing)
+    found = whole + time * bent
+    decays = (n > 1) & (second[0] > 0) & (fourth[0] > 0) & jnp.isfinite(found)
+    found = jnp.where(decays, found, jnp.where(a.resting, jnp.inf, jnp.nan))
     return jnp.where(a.first > 0, a.first.astype(grad_norm.dtype), found)
 
 

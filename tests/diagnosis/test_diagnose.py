@@ -336,6 +336,38 @@ def test_predicted_steps_to_tolerance_are_those_that_the_run_still_takes(slow):
     np.testing.assert_allclose(found.steps_to_tolerance, whole.steps - 20, rtol=0.01)
 
 
+@pytest.mark.parametrize(
+    ("loss", "start", "rate"),
+    [
+        pytest.param(lambda w: jnp.exp(-w), 0.0, 0.3, id="tail"),
+        pytest.param(lambda w: jnp.exp(-w), 4.0, 0.3, id="tail from afar", marks=pytest.mark.long),
+        pytest.param(lambda w: 1 / w, 1.0, 0.3, id="longer tail", marks=pytest.mark.long),
+        pytest.param(lambda w: w**4, 1.0, 0.01, id="quartic minimum", marks=pytest.mark.long),
+    ],
+)
+def test_predicted_steps_of_a_power_law_are_those_that_the_run_still_takes(loss, start, rate):
+    def lane(max_steps):
+        stop = gdjax.stop.gradient_below(1e-4)
+        return Descent(loss, start, optax.sgd(rate), stop=stop, max_steps=max_steps)
+
+    budgets = np.array([400, 1000, 5000])
+    whole = gdjax.run(lane(3_000_000))
+    assert whole.status == gdjax.Status.CONVERGED
+    found = gdjax.sweep(lane, max_steps=budgets, diagnose=True).diagnosis
+    assert (found.verdict == Verdict.SLOW).all()
+    np.testing.assert_allclose(found.steps_to_tolerance, whole.steps - budgets, rtol=0.1)
+
+
+@pytest.mark.parametrize("tol", [0.1, 0.01, 0.001])
+def test_tail_beside_a_stiff_axis_is_a_plateau(tol):
+    def tail(w):
+        return jnp.exp(-w[0]) + w[1] ** 2
+
+    stop = gdjax.stop.gradient_below(tol)
+    d = Descent(tail, jnp.array([0.0, 1.0]), optax.sgd(0.3), stop=stop)
+    assert diagnosed(d).verdict == Verdict.PLATEAU
+
+
 @pytest.mark.long
 @pytest.mark.parametrize("nesterov", [False, True])
 def test_predicted_steps_of_momentum_are_those_that_the_run_still_takes(nesterov):
