@@ -271,6 +271,13 @@ def maximum(of: Of = _loss) -> Fold:
     return _Extreme(_traced(checks.function("of", of)), jnp.maximum)
 
 
+def _real(values: PyTree) -> PyTree:
+    for leaf in jax.tree.leaves(values):
+        if jnp.iscomplexobj(leaf):
+            raise TypeError(f"of: expected it to return real arrays, it returns {leaf.dtype}")
+    return values
+
+
 class _Moments(NamedTuple):
     seen: jax.Array  # int32 []
     mean: PyTree
@@ -319,7 +326,7 @@ class _Extreme(Fold):
     choose: Callable[[jax.Array, jax.Array], jax.Array] = field(metadata={"static": True})
 
     def init(self, state: Any) -> PyTree:
-        return self.of(state)
+        return _real(self.of(state))
 
     def update(self, memory: PyTree, state: Any) -> PyTree:
         return jax.tree.map(self.choose, memory, self.of(state))
@@ -343,5 +350,8 @@ class _Mean(Fold):
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True, eq=False)
 class _Variance(_Mean):
+    def init(self, state: Any) -> PyTree:
+        return _Moments.of_one(_real(self.of(state)))
+
     def finish(self, memory: PyTree) -> PyTree:
         return jax.tree.map(lambda s: s / memory.seen.astype(s.dtype), memory.squares)

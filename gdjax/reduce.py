@@ -186,6 +186,8 @@ def _summable(dtype: Any) -> type:
 @dataclass(frozen=True)
 class _Mean(_Total):
     def begin(self, lane: PyTree) -> PyTree:
+        if not jax.tree.leaves(lane):
+            raise TypeError(f"of: expected it to return arrays, it returns {lane!r}")
         return super().begin(lane), 0
 
     def add(self, memory: PyTree, lanes: PyTree) -> PyTree:
@@ -203,6 +205,9 @@ class _Extreme(Reducer):
     choose: np.ufunc
 
     def begin(self, lane: PyTree) -> PyTree:
+        for leaf in jax.tree.leaves(lane):
+            if np.issubdtype(leaf.dtype, np.complexfloating):
+                raise TypeError(f"of: expected it to return real numbers, it returns {leaf.dtype}")
         return None
 
     def add(self, memory: PyTree, lanes: PyTree) -> PyTree:

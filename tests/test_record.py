@@ -302,3 +302,9 @@ def test_building_a_recorder_of_the_loss_again_compiles_nothing(no_compilation):
 def test_what_is_no_function_of_the_loss_is_refused(make, message):
     with pytest.raises(TypeError, match=message):
         make()
+
+
+@pytest.mark.parametrize("of_complex", [record.variance, record.minimum, record.maximum])
+def test_complex_values_have_neither_order_nor_variance(of_complex):
+    with pytest.raises(TypeError, match=r"^of: expected it to return real arrays"):
+        recorded(of_complex(lambda state: state.params * 1j))

@@ -25,9 +25,9 @@ def run(d: Descent, state: State | None = None) -> Result:
     (And for each structure, shape and dtype of the rest, and each `max_steps` where that is the
     length of a history or, without `stop`, of the loop.) It may be called inside `jit`, `vmap` and
     forward-mode derivatives; with `stop=None` and a Python int for `max_steps`, inside
-    reverse-mode ones too, where a run that diverged has NaN for its derivative. Lanes of a `vmap`
-    that finish early keep their end. With batches that stay on the host, the loop does so too,
-    around one compiled step, and `run` cannot be called inside these.
+    reverse-mode ones too, where that of a run that diverged means nothing. Lanes of a `vmap` that
+    finish early keep their end. With batches that stay on the host, the loop does so too, around
+    one compiled step, and `run` cannot be called inside these.
 
     Args:
       d: the descent.

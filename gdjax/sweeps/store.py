@@ -1,6 +1,7 @@
 """Arrays on disk, for results that are larger than memory."""
 
 import mmap
+import re
 from os import PathLike
 from pathlib import Path
 from threading import Lock
@@ -14,11 +15,18 @@ MOST_BYTES_MAPPED = 2**24  # that were written and may still take up memory
 
 
 class Store:
-    """A directory of `.npy` files, one for each leaf, named after its path."""
+    """A directory of `.npy` files, one for each leaf, named after its path.
+
+    What no name of a file may hold is "-" there, and of the same names the later are numbered.
+    """
 
     def __init__(self, path: str | PathLike[str]) -> None:
         """Take the directory, which is made where it is missing."""
+        if not isinstance(path, str | PathLike):
+            raise TypeError(f"store: expected the path of a directory, got {path!r}")
         self.path = Path(path)
+        if self.path.exists() and not self.path.is_dir():
+            raise NotADirectoryError(f"store: expected a directory, got the file {self.path}")
         self.maps: list[np.memmap] = []
         self.bytes_mapped = 0
         self.lock = Lock()
@@ -30,10 +38,13 @@ class Store:
           FileExistsError: one of the files is there already.
         """
         self.path.mkdir(parents=True, exist_ok=True)
-        files = jax.tree_util.tree_map_with_path(lambda path, _: self.path / _file(path), tree)
-        for file in jax.tree.leaves(files):
+        paths = jax.tree_util.tree_map_with_path(lambda path, _: _name(path), tree)
+        names = _all_different(jax.tree.leaves(paths))
+        files = [self.path / f"{name}.npy" for name in names]
+        for file in files:
             if file.exists():
                 raise FileExistsError(f"store: {file} exists already; choose another directory")
+        files = jax.tree.unflatten(jax.tree.structure(tree), files)
         return jax.tree.map(
             lambda file, leaf: self._array(file, leaf.dtype, (*shape, *leaf.shape)), files, tree
         )
@@ -59,5 +70,24 @@ class Store:
                 array.base.madvise(mmap.MADV_DONTNEED)
 
 
-def _file(path: tuple) -> str:
-    return jax.tree_util.keystr(path, simple=True, separator="_") + ".npy"
+def _name(path: tuple) -> str:
+    """Return the path of a leaf as part of a file's name, whatever its keys."""
+    name = jax.tree_util.keystr(path, simple=True, separator="_")
+    return re.sub(r"[^\w.+-]", "-", name)
+
+
+def _all_different(names: list[str]) -> list[str]:
+    """Return names with a number after those that another leaf has as well.
+
+    Some file systems take names for the same that differ in case only.
+    """
+    taken = {name.casefold() for name in names}
+    seen: set[str] = set()
+    found = []
+    for name in names:
+        chosen, number = name, 2
+        while chosen.casefold() in seen or (chosen != name and chosen.casefold() in taken):
+            chosen, number = f"{name}_{number}", number + 1
+        seen.add(chosen.casefold())
+        found.append(chosen)
+    return found

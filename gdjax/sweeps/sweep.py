@@ -71,12 +71,15 @@ def sweep(
     descent alone would, to the rounding of its arithmetic, whatever the others do. A second sweep
     of the same function, with values of the same shapes, compiles nothing: what the function
     closes over is read when it is traced, and a variable that changes afterwards is not seen;
-    sweep it, or make a new function.
+    sweep it, or make a new function. With `diagnose`, the lanes that are no minima at a glance go
+    on in batches of a few widths, of which a later sweep may be the first to need one.
 
     Args:
       lane: function from one value of each axis, by keyword, to a `gdjax.Descent`.
       key: a random key; lane number i gets `jax.random.fold_in(key, i)` as its keyword `key`, or,
-        where it takes none, as the key of its descent if that has none.
+        where it takes none, as the key of its descent if that has none. What a lane draws is what
+        it draws alone if `jax.vmap` leaves the generator's numbers as they are: "threefry2x32"
+        does, "rbg" does not.
       progress: whether to show a bar; None shows it on a terminal where tqdm is installed.
       tile: lanes that are computed together; "auto" chooses by what a lane computes. Where that
         is a few numbers, it is rounded up to whole vectors; else the last bits of the results may
@@ -106,7 +109,8 @@ def sweep(
         value that the function needs while it is traced (the length of an optax schedule, say),
         a descent that `gdjax.run` would refuse, or a call inside `jit` or with traced values.
       ValueError: an empty axis, two dimensions of one name, leaves of different length, a value
-        out of the range of its dtype in JAX, a batch size of 0 or above its `most`.
+        out of the range of its dtype in JAX, a batch size of 0 or above its `most`, lanes that are
+        reduced and diagnosed or stored, or a call inside `jax.disable_jit`.
 
     >>> import gdjax, jax.numpy as jnp, optax
     >>> runs = gdjax.sweep(
@@ -123,10 +127,17 @@ def sweep(
     on = checked_devices(devices)
     # Inside jit, all that jax makes is traced.
     check_concrete("lane: sweep is called inside jit", jnp.asarray(0))
+    if jax.config.jax_disable_jit:
+        raise ValueError(
+            "lane: sweep compiles it, which jax.disable_jit() rules out; to see what it does, run "
+            "one alone: gdjax.run(lane(...))"
+        )
     shared = put_on(on[0], (lanes.sources, lanes.key))
     reducers = None if reduce is None else checked_reducers(reduce)
     if checks.flag("diagnose", diagnose) and reducers is not None:
         raise ValueError("diagnose: lanes that are reduced leave nothing to be diagnosed")
+    if store is not None and reducers is not None:
+        raise ValueError("store: lanes that are reduced leave no arrays to be stored")
     keep = reducers or (watched_outcome if diagnose else whole_outcome)
     program = lane_program(watched(lanes.lane) if diagnose else lanes.lane, keep)
     traced, packing = _traced(program, lanes)

@@ -105,3 +105,31 @@ def test_lanes_that_all_begin_anew_are_reduced_when_they_end():
         reduce=reduce.minimum(lambda o: o.steps),
     )
     assert least >= 1
+
+
+def test_leaves_whose_paths_make_one_name_have_files_of_their_own(tmp_path):
+    def lane(a):
+        start = {"a": {"b": a}, "a_b": 10 * a, "mlp/linear": {"w": -a}}
+        return Descent(
+            lambda w: optax.tree.norm(w, squared=True), start, optax.sgd(0.1), max_steps=0
+        )
+
+    stored = gdjax.sweep(lane, a=[1.0, 2.0], store=tmp_path).params
+    assert stored["a"]["b"].tolist() == [1, 2]
+    assert stored["a_b"].tolist() == [10, 20]
+    assert stored["mlp/linear"]["w"].tolist() == [-1, -2]
+
+
+@pytest.mark.parametrize(
+    ("keywords", "error", "named"),
+    [
+        ({"store": 5}, TypeError, "^store: "),
+        ({"store": __file__}, NotADirectoryError, "^store: "),
+        ({"store": "x", "reduce": gdjax.reduce.total(lambda o: o.loss)}, ValueError, "^store: "),
+        ({"reduce": gdjax.reduce.mean(lambda o: {})}, TypeError, "^of: "),
+        ({"reduce": gdjax.reduce.minimum(lambda o: o.loss * 1j)}, TypeError, "^of: "),
+    ],
+)
+def test_what_cannot_be_kept_is_refused(keywords, error, named):
+    with pytest.raises(error, match=named):
+        gdjax.sweep(lambda a: Descent(lambda w: w**2, a, optax.sgd(0.1)), a=[1.0], **keywords)

@@ -349,3 +349,16 @@ def test_xarray_refuses_an_axis_with_the_name_of_a_variable(name):
     runs = gdjax.sweep(lambda **axis: start_of(axis[name]), **{name: [1.0, 2.0]})
     with pytest.raises(ValueError, match=f"^to_xarray: '{name}' .* a coordinate .* and of {name};"):
         runs.to_xarray()
+
+
+def test_sweep_without_jit_is_refused():
+    with jax.disable_jit(), pytest.raises(ValueError, match=r"^lane: .*disable_jit"):
+        gdjax.sweep(lambda a: Descent(lambda w: w**2, a, optax.sgd(0.1)), a=[1.0])
+
+
+def test_a_swept_budget_does_not_wrap_around():
+    def lane(budget):
+        return Descent(lambda w: w**2, 1.0, optax.sgd(0.01), max_steps=budget)
+
+    runs = gdjax.sweep(lane, budget=np.array([2**32 - 1, 5], np.uint32))
+    assert runs.status.tolist() == [gdjax.Status.CONVERGED, gdjax.Status.STEP_LIMIT]
