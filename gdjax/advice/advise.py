@@ -126,9 +126,15 @@ class Advice(NamedTuple):
         >>> print(gdjax.advise(lambda w: w**2, 1.0, "gd").steps(0.05, 1000.0))
         66.0
         """
-        contraction, factor = self.contraction(learning_rate), checks.real_array("factor", factor)
-        needed = jnp.log(factor) / -jnp.log(jnp.minimum(contraction, 1))
-        return jnp.where(contraction < 1, jnp.maximum(jnp.ceil(needed), 1), jnp.inf)
+        learning_rate = checks.real_array("learning_rate", learning_rate)
+        factor = checks.real_array("factor", factor)
+        dynamics = _dynamics(self.family, self.momentum)
+        reach = dynamics.gain * learning_rate
+        ends = reach * self.curvature_min, reach * self.curvature_max
+        shrinkage = jnp.minimum(*map(dynamics.shrinkage, ends))
+        shrinks = jnp.isfinite(self.condition) & (shrinkage > 0)
+        needed = jnp.log(factor) / -jnp.log1p(-jnp.where(shrinks, shrinkage, 0.5))
+        return jnp.where(shrinks, jnp.maximum(jnp.ceil(needed), 1), jnp.inf)
 
     def verdict(self, learning_rate: Any) -> jax.Array:
         """Return whether a learning rate is too large, too small or fine.

@@ -37,6 +37,15 @@ class Dynamics(NamedTuple):
         real = (jnp.abs(trace) + jnp.sqrt(jnp.maximum(inside, 0))) / 2
         return jnp.where(inside < 0, jnp.sqrt(jnp.abs(determinant)), real)
 
+    def shrinkage(self, reach: jax.Array) -> jax.Array:
+        """Return 1 − contraction, exact to its own last digits where it is small."""
+        sum_of_gaps = 1 - self.momentum + reach * (1 + self.ahead * self.momentum)
+        inside = sum_of_gaps**2 - 4 * reach
+        # The gaps 1 − z of the two roots z have the product `reach`.
+        least = 2 * reach / (sum_of_gaps + jnp.sqrt(jnp.maximum(inside, 0)))
+        trace = 2 - sum_of_gaps
+        return jnp.where((inside >= 0) & (trace >= 0), least, 1 - self.contraction(reach))
+
     def largest_reach(self) -> jax.Array:
         """Return the reach from which on the error no longer shrinks."""
         return 2 * (1 + self.momentum) / (1 + 2 * self.ahead * self.momentum)

@@ -46,8 +46,10 @@ def lr_range_test(
 
     The loss falls fastest at a rate that is safe to start with, though the more steps the ramp
     has the smaller it is, since the steps before add up; the loss is lowest where rates are about
-    to be unstable: on a quadratic, at the largest stable one. With `batches`, whose losses are
-    noisy, both are read off the running median over a twentieth of the steps.
+    to be unstable: on a quadratic of one curvature, at the largest stable one. Where curvatures
+    differ it is several times higher, as what is left along the steepest axes takes many steps to
+    grow again: see `gdjax.advise` for the limit. With `batches`, whose losses are noisy, both are
+    read off the running median over a twentieth of the steps.
 
     Args:
       loss: function of `(params, *args)`, or with `batches` of `(params, *args, batch)`, that
@@ -102,8 +104,8 @@ def _ramped(loss, optimizer, steps, params, args, batches, key, low, high):
         return canonical(Descent(loss, params, optimizer(rate), args, **rest))
 
     def update(state: State, rate: jax.Array) -> tuple[State, jax.Array]:
-        if optax.tree.get_all_with_path(state.opt_state, "learning_rate"):
-            like = optax.tree.get(state.opt_state, "learning_rate")
+        if found := optax.tree.get_all_with_path(state.opt_state, "learning_rate"):
+            (_, like), *_ = found
             held = optax.tree.set(state.opt_state, learning_rate=rate.astype(like.dtype))
             state = state._replace(opt_state=held)
         state = next_state(descent(rate), state)
@@ -121,7 +123,9 @@ def _loss(state: State) -> jax.Array:
 @partial(jax.jit, static_argnums=2)
 def _suggested(rates, losses, window):
     smoothed = _running_median(losses, window)
-    lowest = len(losses) - 1 - jnp.argmin(smoothed[::-1])  # the last of equal ones
+    first, last = jnp.argmin(smoothed), len(losses) - 1 - jnp.argmin(smoothed[::-1])
+    # Of equal ones the last, except where the loss has underflowed and never rises.
+    lowest = jnp.where(last == len(losses) - 1, first, last)
     # Over as many steps as the median is, lest it be led by what noise is left.
     wide = jnp.pad(smoothed, window // 2, mode="edge")
     rises = wide[window:] - wide[:-window]

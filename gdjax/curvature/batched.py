@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from gdjax import checks
-from gdjax.losses import Loss
+from gdjax.losses import Loss, value
 from gdjax.trees import PyTree
 
 
@@ -33,7 +33,7 @@ class _InBatches:
 
         def share(params: PyTree, first: jax.Array | int, size: int) -> jax.Array:
             batch = jax.tree.map(lambda x: lax.dynamic_slice_in_dim(x, first, size), data)
-            return size / examples * self.loss(params, *others, batch)
+            return size / examples * value(self.loss, params, (*others, batch))
 
         # What a batch needs to be differentiated is computed again rather than kept.
         one = jax.checkpoint(lambda params, first: share(params, first, most))

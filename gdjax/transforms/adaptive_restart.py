@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import optax
 
 from gdjax.transforms.vectors import needed, scaled
-from gdjax.trees import PyTree, inner, real_dtype
+from gdjax.trees import PyTree, inner, real_dtype, strongly_typed
 
 
 class AdaptiveRestartState(NamedTuple):
@@ -68,7 +68,7 @@ def adaptive_restart(
     def init(params):
         theta = jnp.ones((), real_dtype(params))
         # The loss may be in a wider dtype than the parameters: take the widest there is.
-        value = jnp.full((), jnp.inf) if scheme == "function" else ()
+        value = strongly_typed(jnp.full((), jnp.inf)) if scheme == "function" else ()
         return AdaptiveRestartState(theta, optax.tree.zeros_like(params), value)
 
     def update(updates, state, params=None, *, value_fn=None, **_):

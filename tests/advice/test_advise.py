@@ -127,6 +127,14 @@ def test_predicted_steps_are_those_of_a_run():
     assert gdjax.run(d).steps == advice.steps(0.01, 1000.0)
 
 
+@pytest.mark.parametrize("family", ["gd", "polyak", "nesterov"])
+def test_steps_at_a_tiny_rate_are_those_in_double_precision(family):
+    advice = gdjax.advise(lambda w: w**2, 1.0, family)
+    with jax.enable_x64(True):
+        exact = gdjax.advise(lambda w: w**2, jnp.float64(1.0), family).steps(1e-7)
+    np.testing.assert_allclose(advice.steps(1e-7), exact, rtol=1e-5)
+
+
 def test_steps_are_not_finite_beyond_the_limit():
     assert jnp.isinf(of_bowl().steps(0.021))
 

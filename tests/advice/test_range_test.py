@@ -29,6 +29,10 @@ def test_largest_rate_on_a_bowl_is_the_limit_of_stability(optimizer, limit):
     assert limit / step**2 < test.largest < limit * step**2
 
 
+def test_largest_rate_is_stable_where_the_loss_underflows_on_the_way():
+    assert lr_range_test(bowl, 1.0, optax.sgd, steps=1000).largest < 2 / 4
+
+
 def test_losses_are_those_of_a_loop_of_steps():
     test = lr_range_test(bowl, 1.0, optax.sgd, **RANGE)
     w, losses = 1.0, []
@@ -68,6 +72,21 @@ def test_learning_rate_in_the_state_of_the_optimizer_grows_too():
     injected = optax.inject_hyperparams(optax.sgd)
     held = lr_range_test(bowl, 1.0, lambda rate: injected(learning_rate=rate), **RANGE)
     np.testing.assert_array_equal(held.losses, lr_range_test(bowl, 1.0, optax.sgd, **RANGE).losses)
+
+
+def test_several_learning_rates_in_the_state_all_grow():
+    injected = optax.inject_hyperparams(optax.sgd)
+
+    def by_leaf(rate):
+        parts = {"a": injected(learning_rate=rate), "b": injected(learning_rate=rate)}
+        return optax.multi_transform(parts, {"a": "a", "b": "b"})
+
+    def loss(params):
+        return bowl(params["a"]) + bowl(params["b"])
+
+    start = {"a": 1.0, "b": 2.0}
+    held = lr_range_test(loss, start, by_leaf, **RANGE).losses
+    np.testing.assert_array_equal(held, lr_range_test(loss, start, optax.sgd, **RANGE).losses)
 
 
 def test_batches_are_smoothed_without_moving_the_limit():

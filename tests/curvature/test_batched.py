@@ -60,3 +60,9 @@ def test_bad_data_are_refused(data):
     halves = curvature.in_batches(lambda w, *batch: jnp.sum(w**2), 2)
     with pytest.raises((TypeError, ValueError), match=r"^data: "):
         curvature.sharpness(halves, jnp.ones(2), *data)
+
+
+def test_a_loss_that_is_no_scalar_is_refused():
+    squares = curvature.in_batches(lambda w, x: (w * x) ** 2, 2)
+    with pytest.raises(TypeError, match=r"^loss: expected it to return a scalar"):
+        curvature.sharpness(squares, 1.0, jnp.ones(4))

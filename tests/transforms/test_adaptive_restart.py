@@ -1,3 +1,4 @@
+import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
@@ -66,3 +67,10 @@ def test_without_restart_the_same_momentum_takes_several_times_as_many_steps():
     steps = int(gdjax.run(Descent(quadratic, start, optimizer, (CURVATURES,), stop=stop)).steps)
     path, _ = reference("never", start, 4 * steps)
     assert (CURVATURES * path**2).sum(1).min() / 2 > 1e-12
+
+
+def test_the_first_state_is_of_the_types_of_those_after_it():
+    optimizer, params = adaptive_restart("function"), jnp.ones(2)
+    first = optimizer.init(params)
+    _, after = optimizer.update(params, first, params, value_fn=jnp.sum)
+    assert jax.tree.map(jax.typeof, first) == jax.tree.map(jax.typeof, after)
