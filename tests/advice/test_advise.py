@@ -127,7 +127,9 @@ def test_predicted_steps_are_those_of_a_run():
     assert gdjax.run(d).steps == advice.steps(0.01, 1000.0)
 
 
-@pytest.mark.parametrize("family", ["gd", "polyak", "nesterov"])
+@pytest.mark.parametrize(
+    "family", ["polyak", *(pytest.param(f, marks=pytest.mark.long) for f in ("gd", "nesterov"))]
+)
 def test_steps_at_a_tiny_rate_are_those_in_double_precision(family):
     advice = gdjax.advise(lambda w: w**2, 1.0, family)
     with jax.enable_x64(True):

@@ -336,13 +336,14 @@ def test_predicted_steps_to_tolerance_are_those_that_the_run_still_takes(slow):
     np.testing.assert_allclose(found.steps_to_tolerance, whole.steps - 20, rtol=0.01)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("loss", "start", "rate"),
     [
         pytest.param(lambda w: jnp.exp(-w), 0.0, 0.3, id="tail"),
-        pytest.param(lambda w: jnp.exp(-w), 4.0, 0.3, id="tail from afar", marks=pytest.mark.long),
-        pytest.param(lambda w: 1 / w, 1.0, 0.3, id="longer tail", marks=pytest.mark.long),
-        pytest.param(lambda w: w**4, 1.0, 0.01, id="quartic minimum", marks=pytest.mark.long),
+        pytest.param(lambda w: jnp.exp(-w), 4.0, 0.3, id="tail from afar"),
+        pytest.param(lambda w: 1 / w, 1.0, 0.3, id="longer tail"),
+        pytest.param(lambda w: w**4, 1.0, 0.01, id="quartic minimum"),
     ],
 )
 def test_predicted_steps_of_a_power_law_are_those_that_the_run_still_takes(loss, start, rate):
@@ -358,7 +359,9 @@ def test_predicted_steps_of_a_power_law_are_those_that_the_run_still_takes(loss,
     np.testing.assert_allclose(found.steps_to_tolerance, whole.steps - budgets, rtol=0.1)
 
 
-@pytest.mark.parametrize("tol", [0.1, 0.01, 0.001])
+@pytest.mark.parametrize(
+    "tol", [0.01, *(pytest.param(tol, marks=pytest.mark.long) for tol in (0.1, 0.001))]
+)
 def test_tail_beside_a_stiff_axis_is_a_plateau(tol):
     def tail(w):
         return jnp.exp(-w[0]) + w[1] ** 2
