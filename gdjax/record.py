@@ -274,7 +274,9 @@ def maximum(of: Of = _loss) -> Fold:
 def _real(values: PyTree) -> PyTree:
     for leaf in jax.tree.leaves(values):
         if jnp.iscomplexobj(leaf):
-            raise TypeError(f"of: expected it to return real arrays, it returns {leaf.dtype}")
+            raise TypeError(
+                f"of: expected it to return real arrays, it returns {checks.dtype(leaf)}"
+            )
     return values
 
 

@@ -128,11 +128,8 @@ class Advice(NamedTuple):
         """
         learning_rate = checks.real_array("learning_rate", learning_rate)
         factor = checks.real_array("factor", factor)
-        dynamics = _dynamics(self.family, self.momentum)
-        reach = dynamics.gain * learning_rate
-        ends = reach * self.curvature_min, reach * self.curvature_max
-        shrinkage = jnp.minimum(*map(dynamics.shrinkage, ends))
-        shrinks = jnp.isfinite(self.condition) & (shrinkage > 0)
+        shrinkage = _shrinkage(self, learning_rate)
+        shrinks = shrinkage > 0
         needed = jnp.log(factor) / -jnp.log1p(-jnp.where(shrinks, shrinkage, 0.5))
         return jnp.where(shrinks, jnp.maximum(jnp.ceil(needed), 1), jnp.inf)
 
@@ -154,7 +151,7 @@ class Advice(NamedTuple):
         ['TOO_SMALL', 'FINE', 'TOO_LARGE']
         """
         rate = checks.real_array("learning_rate", learning_rate)
-        speed, best = 1 - self.contraction(rate), 1 - self.best_contraction
+        speed, best = _shrinkage(self, rate), _shrinkage(self, self.best_rate)
         bowl = jnp.isfinite(self.condition)
         slow = jnp.where(bowl, speed * MUCH_SLOWER < best, rate * MUCH_SLOWER < self.best_rate)
         verdict = jnp.where(slow & (rate < self.best_rate), RateVerdict.TOO_SMALL, RateVerdict.FINE)
@@ -289,6 +286,15 @@ def _slowest(
     reach = dynamics.gain * rate
     slowest = jnp.maximum(dynamics.contraction(reach * low), dynamics.contraction(reach * high))
     return jnp.where(is_bowl, slowest, jnp.maximum(slowest, 1))  # which rounding may miss
+
+
+def _shrinkage(advice: Advice, rate: jax.Array) -> jax.Array:
+    """Return 1 − contraction, exact even where that is rounding beside 1."""
+    dynamics = _dynamics(advice.family, advice.momentum)
+    reach = dynamics.gain * rate
+    ends = reach * advice.curvature_min, reach * advice.curvature_max
+    least = jnp.minimum(*map(dynamics.shrinkage, ends))
+    return jnp.where(jnp.isfinite(advice.condition), least, jnp.minimum(least, 0))
 
 
 def _figures(dynamics: Dynamics, low: jax.Array, high: jax.Array, is_bowl: jax.Array) -> Figures:

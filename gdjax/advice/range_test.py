@@ -27,7 +27,7 @@ class RangeTest(NamedTuple):
     losses: jax.Array  # [steps] loss after the update with each rate; inf from where it diverged
     smoothed: jax.Array  # [steps] their running median
     suggestion: jax.Array  # [] rate at which they fall the fastest; NaN where they never fall
-    largest: jax.Array  # [] last rate before they rise; NaN where they never fall
+    largest: jax.Array  # [] last rate before they rise, or vanish; NaN where they never fall
 
 
 def lr_range_test(

@@ -57,7 +57,8 @@ def ending_where(stopped: jax.Array, state: State) -> jax.Array:
 
 def limit(d: Descent, step: jax.Array) -> jax.Array:
     """Return the step at which a budget of `d.max_steps` from `step` on is used up."""
-    most = min(INT32_MAX, jnp.iinfo(jnp.result_type(d.max_steps)).max)  # of a traced budget
+    # One that is traced may be of another type, and out of the range of int32.
+    most = min(INT32_MAX, jnp.iinfo(jnp.result_type(d.max_steps)).max)
     budget = jnp.asarray(jnp.clip(d.max_steps, 0, most), jnp.int32)
     return step + jnp.minimum(budget, INT32_MAX - step)  # the sum must not wrap around
 

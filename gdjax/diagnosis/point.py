@@ -71,9 +71,9 @@ def approached(at: Surface, x: jax.Array, first: Model, scale: jax.Array) -> tup
     arrived = shrunk | jnp.all(m.flat | quiet)
     # Where a curvature has become rounding on the way, its axis is no longer followed, but the
     # step along it may be as long as the first: that is a tail.
-    left = jnp.abs(m.slopes / jnp.where(m.curvatures == 0, 1, m.curvatures))
-    as_long = (left > AS_LONG * norm(first.step())) & (left <= norm(found - x))
-    tail = jnp.any(m.flat & ~quiet & (m.curvatures != 0) & as_long)
+    slopes, curvatures = jnp.abs(m.slopes), jnp.abs(m.curvatures)
+    as_long = slopes > AS_LONG * norm(first.step()) * curvatures
+    tail = jnp.any(m.flat & ~quiet & as_long & (slopes <= norm(found - x) * curvatures))
     return Approach(found, arrived & ~tail, largest, at_end, there), m
 
 

@@ -83,9 +83,8 @@ def _steps(a: Ahead, grad_norm: jax.Array, tol: jax.Array, so_far: jax.Array) ->
     with each step by 1/p where it decays as a power -p of the number of steps: so it is
     extrapolated along a line, whose slope is measured early, late, and for a power from the start.
     """
-    n, number = a.windows, jnp.arange(MOST_WINDOWS + 1)
+    n = a.windows
     logs = _log(jnp.concatenate([grad_norm[None], a.seen.grad_norm]))
-    whole = n * WINDOW
 
     def between(first: jax.Array, last: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Return the time to decay e-fold between two windows, and the step in the middle."""
@@ -95,13 +94,11 @@ def _steps(a: Ahead, grad_norm: jax.Array, tol: jax.Array, so_far: jax.Array) ->
     def slope(one: tuple, other: tuple) -> jax.Array:
         return (other[0] - one[0]) / jnp.maximum(other[1] - one[1], 1)
 
-    half, quarter = n // 2, jnp.maximum(n - n // 4, n // 2)
-    zero = jnp.zeros_like(n)
-    first, second = between(zero, half), between(half, n)
-    third, fourth = between(half, quarter), between(quarter, n)
+    half, last_quarter, whole = n // 2, n - jnp.maximum(n // 4, 1), n * WINDOW
+    first, second = between(jnp.zeros_like(n), half), between(half, n)
+    third, fourth = between(half, last_quarter), between(last_quarter, n)
     # From the start on, the logarithm decays by p in each unit of that of the steps.
-    since = (so_far + number * WINDOW).astype(logs.dtype)
-    spread = jnp.log(since[n] / jnp.maximum(since[half], 1))
+    spread = jnp.log((so_far + whole) / jnp.maximum(so_far + half * WINDOW, 1))
     of_power = spread / (logs[half] - logs[n])
     growth = jnp.median(jnp.stack([slope(first, second), slope(third, fourth), of_power]))
     growth = jnp.clip(growth, 0, SLOWEST)

@@ -38,16 +38,17 @@ class Store:
           FileExistsError: one of the files is there already.
         """
         self.path.mkdir(parents=True, exist_ok=True)
-        paths = jax.tree_util.tree_map_with_path(lambda path, _: _name(path), tree)
-        names = _all_different(jax.tree.leaves(paths))
+        leaves, structure = jax.tree_util.tree_flatten_with_path(tree)
+        names = _all_different([_name(path) for path, _ in leaves])
         files = [self.path / f"{name}.npy" for name in names]
         for file in files:
             if file.exists():
                 raise FileExistsError(f"store: {file} exists already; choose another directory")
-        files = jax.tree.unflatten(jax.tree.structure(tree), files)
-        return jax.tree.map(
-            lambda file, leaf: self._array(file, leaf.dtype, (*shape, *leaf.shape)), files, tree
-        )
+        arrays = [
+            self._array(file, leaf.dtype, (*shape, *leaf.shape))
+            for file, (_, leaf) in zip(files, leaves)
+        ]
+        return jax.tree.unflatten(structure, arrays)
 
     def _array(self, file: Path, dtype: np.dtype, shape: tuple[int, ...]) -> np.memmap:
         array = np.lib.format.open_memmap(file, "w+", dtype, shape)

@@ -111,6 +111,7 @@ def sweep(
       ValueError: an empty axis, two dimensions of one name, leaves of different length, a value
         out of the range of its dtype in JAX, a batch size of 0 or above its `most`, lanes that are
         reduced and diagnosed or stored, or a call inside `jax.disable_jit`.
+      FileExistsError, NotADirectoryError: `store` has such arrays already, or is a file.
 
     >>> import gdjax, jax.numpy as jnp, optax
     >>> runs = gdjax.sweep(
