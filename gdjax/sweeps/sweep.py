@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from os import PathLike
-from typing import Any, Literal
+from typing import Any, Literal, overload
 
 import jax
 import jax.numpy as jnp
@@ -48,6 +48,36 @@ NOT_WHILE_TRACING = (
 )
 
 
+@overload
+def sweep(
+    lane: Callable[..., Descent],
+    /,
+    *,
+    key: jax.Array | None = None,
+    progress: bool | None = None,
+    tile: int | Literal["auto"] = "auto",
+    block_size: int | None = None,
+    workers: int | None = None,
+    devices: Sequence[Device] | None = None,
+    reduce: None = None,
+    store: str | PathLike[str] | None = None,
+    diagnose: bool = False,
+    **axes: Any,
+) -> Runs: ...
+@overload
+def sweep(
+    lane: Callable[..., Descent],
+    /,
+    *,
+    key: jax.Array | None = None,
+    progress: bool | None = None,
+    tile: int | Literal["auto"] = "auto",
+    block_size: int | None = None,
+    workers: int | None = None,
+    devices: Sequence[Device] | None = None,
+    reduce: PyTree,
+    **axes: Any,
+) -> PyTree: ...
 def sweep(
     lane: Callable[..., Descent],
     /,
@@ -62,7 +92,7 @@ def sweep(
     store: str | PathLike[str] | None = None,
     diagnose: bool = False,
     **axes: Any,
-) -> Any:
+) -> Runs | PyTree:
     """Run a lane function at every combination of its axes, compiled once for all of them.
 
     Each keyword is an axis, and the product runs over them in the order given, the last fastest.
