@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, SupportsIndex
 
 import jax
 import numpy as np
@@ -92,7 +92,7 @@ class Runs:
           The descent; `gdjax.run` of it ends as the lane did, to the rounding of its arithmetic.
 
         Raises:
-          TypeError: there are not as many indices as dimensions.
+          TypeError: there are not as many indices as dimensions, or one is no integer.
           IndexError: an index is out of bounds.
 
         >>> import gdjax, optax
@@ -101,8 +101,9 @@ class Runs:
         >>> float(runs.descent(1).params)
         2.0
         """
-        if len(index) != len(self.shape):
-            raise TypeError(f"index: expected one for each of {self.dims}, got {index!r}")
+        whole = all(isinstance(i, SupportsIndex) for i in index)
+        if len(index) != len(self.shape) or not whole:
+            raise TypeError(f"index: expected an integer for each of {self.dims}, got {index!r}")
         for dim, length, i in zip(self.dims, self.shape, index):
             if not -length <= i < length:
                 raise IndexError(f"index: expected {dim} within {length}, got {i}")

@@ -232,8 +232,10 @@ def test_no_bar_is_shown_off_a_terminal(capsys):
 def test_index_of_a_lane_is_checked(runs):
     with pytest.raises(IndexError, match=r"^index: expected y within 5, got 5"):
         runs.descent(0, 5, 0)
-    with pytest.raises(TypeError, match=r"^index: expected one for each of"):
+    with pytest.raises(TypeError, match=r"^index: expected an integer for each of"):
         runs.descent(0)
+    with pytest.raises(TypeError, match=r"^index: .* got \(0, 0.5, 0\)"):
+        runs.descent(0, 0.5, 0)
 
 
 def start_of(start):
