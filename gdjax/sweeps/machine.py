@@ -125,8 +125,10 @@ def compiler_options(
         # It cuts long sums into short ones. Here nothing is summed but the lanes that run.
         options["xla_disable_hlo_passes"] = "tree_reduction_rewriter"
         # Else it copies what two kernels read. From jax 0.12 on it takes minutes to compile so, and
-        # before, it forgets to copy the point before, so that lanes never end.
-        region_analysis = CALLS_EACH_LOOP and not careful
+        # before, it forgets to copy the point before, so that lanes never end: careful ones, and
+        # those of a loop that carries at most a kilobyte, which XLA makes one function of.
+        wide = layout.tile >= FEW_NUMBERS  # their codes alone are a kilobyte
+        region_analysis = CALLS_EACH_LOOP and wide and not careful
         options["xla_cpu_copy_insertion_use_region_analysis"] = region_analysis
     elif layout.abreast and CALLS_EACH_LOOP:
         # XLA would drop the barriers before it decides what to compute again.

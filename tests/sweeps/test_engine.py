@@ -391,6 +391,16 @@ def test_three_lanes_are_not_computed_as_a_tile_of_many(size, most):
     assert work.executed <= 104 * most  # whole looks
 
 
+@pytest.mark.parametrize("tile", [16, 32, 64])
+def test_a_narrow_tile_is_left_when_its_lanes_have_ended(tile):
+    def lane(start):
+        return Descent(lambda w: w**2, start, optax.sgd(0.1))
+
+    runs = gdjax.sweep(lane, start=np.linspace(0.1, 0.9, 128, dtype=np.float32), tile=tile)
+    assert (runs.status == Status.CONVERGED).all()
+    assert runs.work.executed < 2 * runs.work.useful
+
+
 def test_a_sweep_compiles_a_few_programs():
     compiled = []
     jax.monitoring.register_event_duration_secs_listener(
