@@ -36,6 +36,7 @@ def test_periods_double_on_the_way_to_chaos(x64):
     np.testing.assert_allclose(found.spectral_radius[1:7], rates[1:7] - 1, rtol=1e-3)
 
 
+@pytest.mark.long
 def test_what_meets_its_tolerance_at_its_start_is_at_a_minimum_only_beside_it():
     def loss(w):
         return 1e-6 * himmelblau(w)
@@ -359,9 +360,8 @@ def test_predicted_steps_of_a_power_law_are_those_that_the_run_still_takes(loss,
     np.testing.assert_allclose(found.steps_to_tolerance, whole.steps - budgets, rtol=0.1)
 
 
-@pytest.mark.parametrize(
-    "tol", [0.01, *(pytest.param(tol, marks=pytest.mark.long) for tol in (0.1, 0.001))]
-)
+@pytest.mark.long
+@pytest.mark.parametrize("tol", [0.1, 0.01, 0.001])
 def test_tail_beside_a_stiff_axis_is_a_plateau(tol):
     def tail(w):
         return jnp.exp(-w[0]) + w[1] ** 2
