@@ -29,6 +29,8 @@ INNER_LOOPS = 32 if CALLS_EACH_LOOP else 1  # lanes of a tile wait for the slowe
 ABREAST = 64 if CALLS_EACH_LOOP else 32  # of larger arrays with the lanes last
 CACHE_BYTES = 2**20  # that what a tile computes at once should fit into
 TILE_BYTES = 2**24  # of its lanes, beyond which caches do not hold them
+SMALL_LOOP = 1024  # bytes that a loop carries at most of which XLA makes one function
+CODE_BYTES = 4  # that it carries of each lane, beside its parameters
 VECTOR = 16  # lanes, of the widest vectors of CPUs
 FEW_BYTES = 2**16  # that a call takes as fast from numpy
 WHOLE_RUNS = 64
@@ -126,8 +128,8 @@ def compiler_options(
         options["xla_disable_hlo_passes"] = "tree_reduction_rewriter"
         # Else it copies what two kernels read. From jax 0.12 on it takes minutes to compile so, and
         # before, it forgets to copy the point before, so that lanes never end: careful ones, and
-        # those of a loop that carries at most a kilobyte, which XLA makes one function of.
-        wide = layout.tile >= FEW_NUMBERS  # their codes alone are a kilobyte
+        # those of a small loop.
+        wide = CODE_BYTES * layout.tile >= SMALL_LOOP
         region_analysis = CALLS_EACH_LOOP and wide and not careful
         options["xla_cpu_copy_insertion_use_region_analysis"] = region_analysis
     elif layout.abreast and CALLS_EACH_LOOP:
