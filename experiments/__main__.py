@@ -1,5 +1,6 @@
 """`python -m experiments [NAME ...]`: measure, draw, and fail where a figure does not come out."""
 
+import argparse
 import sys
 from importlib import import_module
 
@@ -17,8 +18,15 @@ EXPERIMENTS = (
 )
 
 
-def main(names: list[str]) -> int:
+def main(arguments: list[str]) -> int:
     """Run the named experiments, or all, and return how many figures were outside."""
+    parser = argparse.ArgumentParser(
+        prog="python -m experiments", description=__doc__, epilog=f"names: {', '.join(EXPERIMENTS)}"
+    )
+    parser.add_argument("names", nargs="*", metavar="NAME", help="all if left out")
+    names = parser.parse_args(arguments).names
+    if unknown := [name for name in names if name not in EXPERIMENTS]:
+        parser.error(f"NAME: expected some of {', '.join(EXPERIMENTS)}, got {', '.join(unknown)}")
     outside = 0
     for name in names or EXPERIMENTS:
         experiment = import_module(f"experiments.{name}")

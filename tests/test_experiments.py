@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from experiments import convergence_region, spurious_minima
-from experiments.__main__ import EXPERIMENTS
+from experiments.__main__ import EXPERIMENTS, main
 
 LONG = {
     "catapult",
@@ -28,6 +28,12 @@ def test_every_figure_is_within_its_tolerance(name):
     measured = import_module(f"experiments.{name}").measure()
     assert measured
     assert not [str(figure) for figure in measured if not figure.holds]
+
+
+def test_unknown_experiment_is_met_with_the_known_ones(capsys):
+    with pytest.raises(SystemExit):
+        main(["himmelblau"])
+    assert "himmelblau_basins" in capsys.readouterr().err
 
 
 def test_convergence_region_holds_on_a_coarse_grid_too():
