@@ -67,7 +67,7 @@ def packed():
 
 
 def test_lanes_wait_and_go_on_several_times(packed, waited):
-    again = gdjax.sweep(slow_here_and_there, start=BOX, tile=32, block_size=64)
+    again = gdjax.sweep(slow_here_and_there, start=BOX, tile=32, block_size=64, workers=1)
     assert len(waited) > 3
     np.testing.assert_array_equal(again.steps, packed.steps)
 
