@@ -81,7 +81,9 @@ def map_basins(runs: Runs, tol: float = 1e-3, symmetry: Symmetry | None = None) 
     cycles = cycles_of(runs, ends, looks, symmetry)
     known = cycles.label >= 0
     labels[cycles.lanes[known]] = len(members.chosen) + cycles.label[known]
-    attractors = with_cycles(_attractors(looks, members, ends, symmetry), cycles, ends)
+    attractors = with_cycles(
+        _attractors(looks, members, ends, converged, cells, symmetry), cycles, ends
+    )
     count = len(attractors.loss)
     sizes = np.bincount(labels[labels >= 0], minlength=count)
     return Basins(
@@ -124,11 +126,16 @@ def _labels(
 
 
 def _attractors(
-    looks: Looks, members: Members, ends: Ends, symmetry: Symmetry | None
+    looks: Looks,
+    members: Members,
+    ends: Ends,
+    lanes: np.ndarray,
+    cells: Gathered,
+    symmetry: Symmetry | None,
 ) -> Attractors:
     found: Any = jax.tree.map(lambda x: x[members.chosen], members.found)
     verdict, dimension = verdicts(looks, members)
-    index, falls_to = sides(looks, members, ends, symmetry)
+    index, falls_to = sides(looks, members, ends, lanes, cells, symmetry)
     count = len(verdict)
     return Attractors(
         params=tree_of(found.vector, ends.params),

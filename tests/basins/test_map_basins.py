@@ -308,14 +308,36 @@ def test_double_precision_polishes_to_the_known_minima(x64):
     np.testing.assert_allclose(basins.attractors.params, known, atol=1e-14)
 
 
-def test_swept_hyperparameters_share_the_attractors():
-    def lane(start, rate):
-        return Descent(landscapes.himmelblau, start, optax.sgd(rate))
+@pytest.fixture(scope="module")
+def swept():
+    """Map starts at the maximum, beside it and beyond the minima, at each of the rates."""
 
-    runs = gdjax.sweep(lane, start=gdjax.grid((-6, 6, 20), (-6, 6, 20)), rate=[0.001, 0.01])
-    basins = gdjax.map_basins(runs)
-    assert basins.labels.shape == (20, 20, 2)
-    assert len(basins.attractors.loss) == 4
+    def lane(start, rate):
+        loss = lambda x: x**4 / 4 - x**2 / 2  # noqa: E731
+        return Descent(loss, start, optax.sgd(rate), max_steps=4000)
+
+    starts = np.float32([0.0, 3e-8, 1.2, -1.2])
+    # The minima are unstable beyond rate 1.
+    return [
+        gdjax.map_basins(gdjax.sweep(lane, start=starts, rate=r)) for r in ([0.1, 1.3], [1.3, 0.1])
+    ]
+
+
+def test_swept_hyperparameters_share_the_attractors(swept):
+    basins, _ = swept
+    minimum, maximum, cycle = Verdict.MINIMUM, Verdict.MAXIMUM, Verdict.OSCILLATING
+    assert basins.attractors.verdict.tolist() == [minimum] * 2 + [maximum] + [cycle] * 2
+    assert basins.labels.tolist() == [[2, 2], [1, -1], [1, 4], [0, 3]]
+
+
+def test_order_of_a_swept_rate_changes_no_label(swept):
+    one, other = swept
+    np.testing.assert_array_equal(one.labels, other.labels[:, ::-1])
+
+
+def test_sides_of_a_maximum_are_those_that_runs_of_some_rate_fall_to(swept):
+    for basins in swept:
+        assert basins.attractors.falls_to[2].tolist() == [1, 0]
 
 
 @pytest.mark.long
