@@ -32,6 +32,7 @@ from gdjax.diagnosis.probes import nothing_seen
 from gdjax.diagnosis.surface import Surface, model, noise
 from gdjax.diagnosis.verdict import Verdict
 from gdjax.losses import value
+from gdjax.sweeps.constants_apart import ConstantsApart
 from gdjax.sweeps.lanes import Lane
 from gdjax.trees import PyTree, coarsest_eps, in_double, real_vector, strongly_typed
 
@@ -87,7 +88,7 @@ def critical_points_program(
     degenerate point is left open: few losses have one, and what finds it takes long to compile.
     """
 
-    @jax.jit
+    @ConstantsApart
     def critical_points(values: PyTree, numbers: Any, key: Any, params: PyTree, spread: jax.Array):
         def look(end: tuple) -> tuple[CriticalPoint, Doubt]:
             values, number, params = end
@@ -104,7 +105,7 @@ def critical_points_program(
 def degenerate_kinds_program(lane: Lane, precision: Precision) -> Callable[..., jax.Array]:
     """Return a function of `(values, numbers, key, doubts, spread)` to the kinds of points."""
 
-    @jax.jit
+    @ConstantsApart
     def kinds(values: PyTree, numbers: Any, key: Any, doubts: Doubt, spread: jax.Array):
         def look(one: tuple) -> jax.Array:
             values, number, doubt = one

@@ -27,6 +27,7 @@ from gdjax.diagnosis.end import End, plain, remembers, state_at
 from gdjax.diagnosis.orbit import LONGEST_PERIOD
 from gdjax.diagnosis.verdict import Verdict
 from gdjax.sweeps import Runs
+from gdjax.sweeps.constants_apart import ConstantsApart
 from gdjax.sweeps.lanes import Lane
 from gdjax.trees import PyTree, real_columns, real_dtype
 
@@ -157,7 +158,7 @@ def with_cycles(attractors: Attractors, cycles: Cycles, ends: Ends) -> Attractor
 
 @lru_cache(maxsize=32)
 def _orbits_program(lane: Lane) -> Callable[..., tuple[jax.Array, PyTree, jax.Array]]:
-    @jax.jit
+    @ConstantsApart
     def orbits(values: PyTree, numbers: Any, key: Any, params: PyTree, steps: Any) -> tuple:
         def look(values: PyTree, number: Any, params: PyTree, steps: Any) -> tuple:
             d = canonical(lane.descent(values, number, key))

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from gdjax.sweeps import Runs
+from gdjax.sweeps.constants_apart import ConstantsApart
 from gdjax.sweeps.lanes import Lane, place_of
 from gdjax.sweeps.threads import with_settings
 from gdjax.trees import PyTree, coarsest_eps, real_columns, size, strongly_typed
@@ -129,7 +130,7 @@ def _starts_program(lane: Lane, shape: tuple[int, ...], each: int) -> Callable[.
         place = place_of(number, shape)
         return strongly_typed(lane.descent(lane.values(sources, place), number, key).params)
 
-    @jax.jit
+    @ConstantsApart
     def starts(sources: PyTree, key: jax.Array | None, first: jax.Array) -> PyTree:
         last = np.prod(shape, dtype=np.int64) - 1
         numbers = jnp.minimum(first + jnp.arange(each, dtype=jnp.int32), np.int32(last))

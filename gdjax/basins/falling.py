@@ -28,6 +28,7 @@ from gdjax.descent.stepping import updated
 from gdjax.diagnosis.end import plain
 from gdjax.diagnosis.point import NONE
 from gdjax.diagnosis.surface import flatness
+from gdjax.sweeps.constants_apart import ConstantsApart
 from gdjax.sweeps.lanes import Lane
 from gdjax.trees import PyTree, max_abs
 
@@ -43,7 +44,7 @@ def axes_program(lane: Lane, precision: Precision) -> Callable[..., tuple[jax.Ar
     leaves a saddle.
     """
 
-    @jax.jit
+    @ConstantsApart
     def axes(values: PyTree, numbers: Any, key: Any, points: jax.Array, spread) -> tuple:
         def look(one: tuple) -> tuple:
             values, number, point = one
@@ -112,7 +113,7 @@ def _with(rows: np.ndarray) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
 
 @lru_cache(maxsize=32)
 def _runs_program(lane: Lane) -> Callable[..., tuple[PyTree, jax.Array]]:
-    @jax.jit
+    @ConstantsApart
     def runs(values: PyTree, numbers: Any, key: Any, starts: PyTree) -> tuple[PyTree, jax.Array]:
         def run(values: PyTree, number: Any, start: PyTree) -> tuple[PyTree, jax.Array]:
             d = canonical(lane.descent(values, number, key))

@@ -15,6 +15,7 @@ from gdjax.curvature.extremes import LARGEST_HESSIAN
 from gdjax.descent import Status
 from gdjax.descent.description import canonical, whole_arguments
 from gdjax.losses import value
+from gdjax.sweeps.constants_apart import ConstantsApart
 from gdjax.sweeps.lanes import Lane, Lanes
 from gdjax.sweeps.machine import checked_devices, workers_of
 from gdjax.sweeps.threads import with_settings
@@ -96,7 +97,7 @@ def _in_turn(function: Callable[..., PyTree]) -> Callable[..., PyTree]:
     def over(values: PyTree, numbers: jax.Array, key: Any) -> PyTree:
         return lax.map(lambda x: function(*x, key), (values, numbers), batch_size=TOGETHER)
 
-    return jax.jit(over)
+    return ConstantsApart(over)
 
 
 def flow_ends(
@@ -205,4 +206,4 @@ def _flow_program(lane: Lane, max_steps: int) -> Callable[..., FlowEnds]:
             status=status,
         )
 
-    return jax.jit(jax.vmap(flow, in_axes=(0, 0, 0, None, None, None, None)))
+    return ConstantsApart(jax.vmap(flow, in_axes=(0, 0, 0, None, None, None, None)))

@@ -17,6 +17,7 @@ from gdjax.basins.ends import starts_in_line
 from gdjax.basins.looks import padded
 from gdjax.basins.merging import connected
 from gdjax.sweeps import Runs
+from gdjax.sweeps.constants_apart import ConstantsApart
 from gdjax.sweeps.lanes import Lane, Lanes
 from gdjax.trees import PyTree, real_columns
 
@@ -127,7 +128,7 @@ def landscape_graph(
 def _edges_program(lane: Lane) -> Callable[..., Edge]:
     """Return a function of `(values, numbers, key, others)` to edges [pairs, ...]."""
 
-    @jax.jit
+    @ConstantsApart
     def edges(values: PyTree, numbers: Any, key: Any, others: PyTree) -> Edge:
         def follow(pair: tuple) -> Edge:
             values, number, other = pair

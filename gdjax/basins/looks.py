@@ -20,6 +20,7 @@ from gdjax.basins.critical import (
 )
 from gdjax.basins.ends import Ends
 from gdjax.basins.valleys import dimension_program, joined_program
+from gdjax.sweeps.constants_apart import ConstantsApart
 from gdjax.sweeps.lanes import Lane, Lanes
 from gdjax.trees import PyTree, coarsest_eps, real_dtype, real_vector, strongly_typed
 
@@ -167,7 +168,7 @@ def looks_at(
 
 @lru_cache(maxsize=32)
 def _losses_program(lane: Lane, precision: Precision) -> Callable[..., tuple]:
-    @jax.jit
+    @ConstantsApart
     def losses(values: PyTree, numbers: Any, key: Any, params: PyTree, spread: jax.Array) -> tuple:
         def look(one: tuple) -> tuple:
             values, number, params = one

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +14,7 @@ from gdjax.curvature.extremes import LARGEST_HESSIAN, both_ends, steps_for
 from gdjax.diagnosis.large import newton_step
 from gdjax.diagnosis.probes import MOST_AXES
 from gdjax.diagnosis.surface import Surface, flatness, model
+from gdjax.sweeps.constants_apart import ConstantsApart
 from gdjax.sweeps.lanes import Lane
 from gdjax.trees import PyTree
 
@@ -61,7 +62,7 @@ def joined_program(lane: Lane, precision: Precision) -> Callable[..., jax.Array]
     `numbers`, the lanes of `one`. `eps` is that of the runs.
     """
 
-    @jax.jit
+    @ConstantsApart
     def joined(values: PyTree, numbers: Any, key: Any, one, other, spread, eps) -> jax.Array:
         def look(pair: tuple) -> jax.Array:
             values, number, one, other = pair
@@ -78,21 +79,58 @@ def _joined(
 ) -> jax.Array:
     """Return whether a path along the floor, near the chord, never rises above its ends.
 
-    From a saddle or a maximum it must not fall below them either.
+    From a saddle or a maximum it must not fall below them either. A long step of the path may pass
+    over a wall: where the loss leaves the floor most between two points of the path, one looks as
+    closely once more, and there it must come nearer to it.
     """
     start, end = one.vector / spread, other.vector / spread
-    shares = jnp.asarray(ON_THE_WAY, start.dtype)[:, None]
-    chord = start[None, :] * (1 - shares) + end[None, :] * shares
-    path = jax.vmap(lambda point: _relaxed(at, point, RELAXING_STEPS))(chord)
-    whole = jnp.concatenate([start[None, :], path, end[None, :]])
-    length = jnp.max(jnp.abs(end - start))
-    unbroken = jnp.max(jnp.abs(jnp.diff(whole, axis=0))) <= length / 2
-    before, after = jax.vmap(at.loss)(chord), jax.vmap(at.loss)(path)
     error = one.loss_error + other.loss_error
     top, bottom = jnp.maximum(one.loss, other.loss), jnp.minimum(one.loss, other.loss)
-    rises = jnp.max(after) - top > error + eps * jnp.maximum(jnp.max(before) - top, 0)
-    falls = bottom - jnp.min(after) > error + eps * jnp.maximum(bottom - jnp.min(before), 0)
-    return unbroken & ~rises & (is_bottom(one.kind) | ~falls)
+    is_low = is_bottom(one.kind)
+
+    def is_joined(path: _Path) -> jax.Array:
+        before, after = path.chord, path.floor
+        rises = jnp.max(after) - top > error + eps * jnp.maximum(jnp.max(before) - top, 0)
+        falls = bottom - jnp.min(after) > error + eps * jnp.maximum(bottom - jnp.min(before), 0)
+        return path.unbroken & ~rises & (is_low | ~falls)
+
+    def off_floor(path: _Path) -> jax.Array:
+        """Return how far the loss is off the ends' between each two points of a path."""
+        between = _chords(path.points[:-1], path.points[1:])
+        losses = jax.vmap(jax.vmap(at.loss))(between)
+        rise, fall = jnp.max(losses, axis=1) - top, bottom - jnp.min(losses, axis=1)
+        return jnp.where(is_low, rise, jnp.maximum(rise, fall))
+
+    path = _path(at, start, end)
+    off = off_floor(path)
+    most = jnp.argmax(off)
+    closer = _path(at, path.points[most], path.points[most + 1])
+    nearer = jnp.max(off_floor(closer)) <= off[most] / 2 + error
+    return is_joined(path) & ((off[most] <= error) | (is_joined(closer) & nearer))
+
+
+class _Path(NamedTuple):
+    """A path along a floor, near the chord of its ends."""
+
+    points: jax.Array  # [n + 2, dim] with the ends
+    chord: jax.Array  # [n] the losses on the chord
+    floor: jax.Array  # [n] and of the points found from there
+    unbroken: jax.Array  # bool [] whether no two points are far apart
+
+
+def _path(at: Surface, start: jax.Array, end: jax.Array) -> _Path:
+    (chord,) = _chords(start[None, :], end[None, :])
+    found = jax.vmap(lambda point: _relaxed(at, point, RELAXING_STEPS))(chord)
+    points = jnp.concatenate([start[None, :], found, end[None, :]])
+    length = jnp.max(jnp.abs(end - start))
+    unbroken = jnp.max(jnp.abs(jnp.diff(points, axis=0))) <= length / 2
+    return _Path(points, jax.vmap(at.loss)(chord), jax.vmap(at.loss)(found), unbroken)
+
+
+def _chords(starts: jax.Array, ends: jax.Array) -> jax.Array:
+    """Return points [n, on the way, dim] on the chords of pairs [n, dim]."""
+    shares = jnp.asarray(ON_THE_WAY, starts.dtype)[None, :, None]
+    return starts[:, None, :] * (1 - shares) + ends[:, None, :] * shares
 
 
 def _relaxed(at: Surface, point: jax.Array, steps: int) -> jax.Array:
@@ -114,7 +152,7 @@ def dimension_program(lane: Lane, precision: Precision) -> Callable[..., jax.Arr
     `found` are degenerate `CriticalPoint`s, with a leading axis as `values` and `numbers`.
     """
 
-    @jax.jit
+    @ConstantsApart
     def dimensions(values: PyTree, numbers: Any, key: Any, found, spread, tol, eps) -> jax.Array:
         def look(one: tuple) -> jax.Array:
             values, number, found = one

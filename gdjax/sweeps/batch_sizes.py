@@ -7,6 +7,7 @@ import jax
 import numpy as np
 
 from gdjax.batches import Batches
+from gdjax.sweeps.constants_apart import ConstantsApart
 from gdjax.sweeps.lanes import Lane, Lanes
 from gdjax.trees import PyTree
 
@@ -44,7 +45,7 @@ def _program(lane: Lane) -> Any:
     def of_lane(sources: PyTree, key: Any, number: Any, place: list[Any]) -> Any:
         return _batches(lane.descent(lane.values(sources, place), number, key)).plan.count
 
-    return jax.jit(jax.vmap(of_lane, in_axes=(None, None, 0, 0)))
+    return ConstantsApart(jax.vmap(of_lane, in_axes=(None, None, 0, 0)))
 
 
 def _batches(d: Any) -> Batches:

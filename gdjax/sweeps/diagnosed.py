@@ -25,6 +25,7 @@ from gdjax.diagnosis.end import End
 from gdjax.diagnosis.glance import of_minimum
 from gdjax.lanewise import Atom, Program, Value, evaluate, is_small, read, traced, whole
 from gdjax.sweeps.collect import together
+from gdjax.sweeps.constants_apart import ConstantsApart
 from gdjax.sweeps.keys import with_keys
 from gdjax.sweeps.lane_program import signature
 from gdjax.sweeps.lanes import Lane, Lanes, place_of
@@ -100,7 +101,7 @@ def _looker(lane: Lane, shape: tuple[int, ...], look: Callable[[Descent, End], A
 def _looks(lane: Lane, shape: tuple[int, ...]) -> tuple[Callable[..., Look], ...]:
     """Return the compiled closer looks, at lanes [n] of these numbers and ends."""
     return tuple(
-        jax.jit(jax.vmap(_looker(lane, shape, look), in_axes=(None, None, 0, 0)))
+        ConstantsApart(jax.vmap(_looker(lane, shape, look), in_axes=(None, None, 0, 0)))
         for look in (looked_closer, on_the_way)
     )
 

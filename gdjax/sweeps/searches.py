@@ -9,6 +9,7 @@ from jax import lax
 
 from gdjax.descent.cost import Trials, repeated, trials_of
 from gdjax.descent.description import canonical
+from gdjax.sweeps.constants_apart import ConstantsApart
 from gdjax.sweeps.lanes import Lane, Lanes, place_of
 from gdjax.trees import PyTree
 
@@ -33,4 +34,4 @@ def _program(lane: Lane, shape: tuple[int, ...]) -> Any:
 
         return lax.map(of_lane, lanes, batch_size=ABREAST)
 
-    return jax.jit(of_lanes)
+    return ConstantsApart(of_lanes)

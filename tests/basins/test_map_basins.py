@@ -155,6 +155,11 @@ NOT_MINIMA = {
     "slope that flattens out": (lambda w: jnp.sum(jnp.exp(-w)), SQUARE, {"rate": 0.1}),
     "shallow saddle": (lambda w: w[0] ** 2 - 1e-4 * w[1] ** 2, ON_AXIS, {"rate": 0.1}),
     "degenerate saddle": (lambda w: w[0] ** 2 - w[1] ** 4, ON_AXIS, {"rate": 0.1}),
+    "tails beside a stiff axis": (
+        lambda w: w[1] ** 2 + 0.1 * jnp.exp(-((w[0] / 0.3) ** 2)),
+        gdjax.grid((-1.8, 1.8, 40), (-1, 1, 6)),
+        {"rate": 0.2, "max_steps": 100_000},
+    ),
     "inflection": (lambda w: w**3, LINE[LINE > 0.1], {"rate": 0.02, "max_steps": 20_000}),
 }
 
@@ -186,6 +191,18 @@ def test_it_is_one_attractor_with_all_the_starts(name):
     loss, start, options = ONE_ATTRACTOR[name]
     basins = mapped(loss, start, **options)
     assert basins.attractors.size.tolist() == [400]
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("count", [6, 20, 200])
+def test_a_wall_parts_what_is_flat_on_both_sides_of_it(count):
+    def wall(w):
+        return jax.nn.relu(1 - jnp.abs(w[0])) ** 2
+
+    basins = mapped(wall, np.linspace(-3, 3.1, count, dtype=np.float32)[:, None], 0.1)
+    left = np.sum(basins.labels == 0)
+    assert basins.attractors.verdict.tolist() == [Verdict.VALLEY] * 2
+    assert basins.attractors.size.tolist() == [left, count - left]
 
 
 @pytest.mark.long
