@@ -6,6 +6,7 @@ import numpy as np
 import optax
 import pandas as pd
 import pytest
+from jax.experimental import sparse
 
 import gdjax
 from gdjax import Descent, batches
@@ -117,7 +118,11 @@ def test_other_keys_of_a_run_do_not_move_with_its_batches():
 def test_all_examples_in_one_batch_are_full_batch():
     runs = [
         gdjax.run(descent(drawn))
-        for drawn in (batches.full(ROWS), batches.mini(ROWS, 22), batches.mini(ROWS, 22, shuffle=0))
+        for drawn in (
+            batches.full(ROWS),
+            batches.mini(ROWS, 22),
+            batches.mini(ROWS, 22, shuffle=False),
+        )
     ]
     for other in runs[1:]:
         np.testing.assert_allclose(other.loss, runs[0].loss, rtol=1e-5)
@@ -405,6 +410,13 @@ def test_without_replacement_the_noise_is_that_of_a_finite_population():
 
 NAN = np.array([[1.0, 2.0], [3.0, np.nan], [np.nan, 0.0]])
 REFUSED = {
+    "sparse data": (
+        lambda: batches.mini({"x": sparse.BCOO.fromdense(jnp.eye(6))}, 2),
+        TypeError,
+        r"data\['x'\]: .*BCOO",
+    ),
+    "a word for a flag": (lambda: batches.mini(ROWS, 2, shuffle="no"), TypeError, "shuffle: "),
+    "a word for another": (lambda: batches.mini(ROWS, 2, pad="drop"), TypeError, "pad: "),
     "no arrays": (lambda: batches.full({}), ValueError, "data: "),
     "a number": (lambda: batches.full(3.0), TypeError, "data: "),
     "a list": (lambda: batches.full([[1.0, 2.0]]), TypeError, r"data\[0\]\[0\]: "),

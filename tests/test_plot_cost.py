@@ -37,10 +37,27 @@ def test_each_of_many_is_drawn_against_its_own_cost():
     assert not ax.lines  # a median over what each cost would mean nothing
 
 
+@pytest.mark.parametrize("against", ["examples", "flops"])
+def test_the_cost_of_the_whole_run_is_spread_over_its_updates(against):
+    (line,) = plot.cost(SERIES, [COSTS[0].of(4)], against).lines
+    np.testing.assert_allclose(line.get_xdata(), DRAWN[against])
+
+
 REFUSED = {
     "against": (lambda: plot.cost(SERIES, COSTS, "money"), ValueError, "against"),
     "seconds": (lambda: plot.cost(SERIES, COSTS, "seconds"), ValueError, "seconds"),
     "costs": (lambda: plot.cost(SERIES, []), ValueError, "costs"),
+    "unknown examples": (
+        lambda: plot.cost(SERIES, [Cost(np.nan, 1, 100.0, 50.0)]),
+        ValueError,
+        "against",
+    ),
+    "no time": (
+        lambda: plot.cost(SERIES, COSTS, "seconds", seconds=["x"]),
+        TypeError,
+        "seconds",
+    ),
+    "no name": (lambda: plot.cost(SERIES["full"], COSTS), TypeError, "series"),
     "no cost": (lambda: plot.cost(SERIES, [1.0]), TypeError, "costs"),
 }
 

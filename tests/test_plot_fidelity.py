@@ -69,6 +69,11 @@ def test_what_is_no_fidelity_over_one_rate_is_refused(wrong, error, message):
         gdjax.plot.fidelity(wrong)
 
 
+def test_confusion_has_two_sides():
+    with pytest.raises(ValueError, match=r"^sides: "):
+        gdjax.plot.confusion(agreement([0, 1], [0, 1]), sides=("flow",))
+
+
 def test_confusion_has_before_in_rows_and_after_in_columns():
     one = agreement([0, 0, 0, 1, -1], [0, 1, 1, 1, 1])
     ax = gdjax.plot.confusion(one, names={1: "(3, 2)"}, sides=("flow", "runs"))

@@ -1,5 +1,6 @@
 """The data of batches, met at the door."""
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -12,6 +13,9 @@ from gdjax.trees import PyTree, strongly_typed
 
 def checked_data(data: PyTree) -> PyTree:
     """Return the data as arrays in the dtypes of JAX, or raise naming the leaf."""
+    for name, node in named_leaves("data", data, _is_sparse):
+        if _is_sparse(node):  # as a pytree it has leaves, whose rows are no examples
+            raise TypeError(f"{name}: expected an array with rows, got {type(node).__name__}")
     data = jax.tree.map(as_array, data)
     named = named_leaves("data", data)
     check_examples(named)
@@ -21,12 +25,18 @@ def checked_data(data: PyTree) -> PyTree:
     return jax.tree.map(_on_device, in_range("data", data))
 
 
-def named_leaves(name: str, data: PyTree) -> list[tuple[str, Any]]:
+def named_leaves(
+    name: str, data: PyTree, is_leaf: Callable[[Any], bool] | None = None
+) -> list[tuple[str, Any]]:
     """Return the leaves with their names, or raise where there is none."""
-    leaves = jax.tree_util.tree_leaves_with_path(data)
+    leaves = jax.tree_util.tree_leaves_with_path(data, is_leaf)
     if not leaves:
         raise ValueError(f"{name}: there are no arrays, got {data!r}")
     return [(f"{name}{jax.tree_util.keystr(path)}", leaf) for path, leaf in leaves]
+
+
+def _is_sparse(node: Any) -> bool:
+    return hasattr(node, "todense")
 
 
 def as_array(leaf: Any) -> jax.Array | np.ndarray:

@@ -68,8 +68,8 @@ def mini(
       The batches, for `gdjax.Descent(batches=...)`.
 
     Raises:
-      TypeError: a leaf is not an array of numbers, or the size no whole number; it is traced, and
-        there is no `most`.
+      TypeError: a leaf is not an array of numbers, or a sparse one; the size is no whole number, or
+        traced without `most`; `replace`, `shuffle` or `pad` is no bool.
       ValueError: there is no example, the leaves have different numbers of them, or one is as in
         `full`; the size is 0 or above the number of examples; replace without shuffle or with pad.
 

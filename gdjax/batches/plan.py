@@ -146,13 +146,15 @@ def plan(
     examples: int, size: Any, replace: bool, shuffle: bool, pad: bool, most: int | None
 ) -> Plan:
     """Return the plan of mini-batches, or raise naming the argument."""
+    replace = checks.flag("replace", replace)
+    shuffle, pad = checks.flag("shuffle", shuffle), checks.flag("pad", pad)
     if replace and not shuffle:
         raise ValueError("shuffle: examples drawn with replacement have no order to keep")
     if replace and pad:
         raise ValueError("pad: examples drawn with replacement have no last batch to fill up")
     order = Order.REPLACED if replace else Order.SHUFFLED if shuffle else Order.GIVEN
     if most is None:
-        return Plan(examples, _checked_size("size", size, examples), order, bool(pad))
+        return Plan(examples, _checked_size("size", size, examples), order, pad)
     most = _checked_size("most", most, examples)
     integer = np.shape(size) == () and jnp.issubdtype(checks.dtype(size), jnp.integer)
     if not integer:
@@ -160,7 +162,7 @@ def plan(
     if checks.is_concrete(size) and not 1 <= int(size) <= most:
         raise ValueError(f"size: expected from 1 to the {most} of most, got {size}")
     count = size if not checks.is_concrete(size) else np.asarray(size, np.int32)
-    return Plan(examples, most, order, bool(pad), count)
+    return Plan(examples, most, order, pad, count)
 
 
 def _checked_size(name: str, size: Any, examples: int) -> int:

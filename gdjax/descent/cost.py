@@ -29,6 +29,7 @@ class Cost:
     gradients: Any  # evaluations of loss and gradient
     flops: Any  # floating-point operations of the compiled program; NaN where it does not say
     bytes: Any  # it reads and writes, in caches as well; NaN where it does not say
+    updates: Any = None  # of how many it is the cost, with that of a start; None of one, without
 
     def of(self, steps: Any) -> "Cost":
         """Return what a run of so many steps costs: an evaluation more, that at its start.
@@ -45,7 +46,8 @@ class Cost:
         320.0
         """
         times = np.asarray(steps, float) + 1
-        return Cost(*(times * x for x in (self.examples, self.gradients, self.flops, self.bytes)))
+        parts = (times * x for x in (self.examples, self.gradients, self.flops, self.bytes))
+        return Cost(*parts, updates=steps)
 
 
 def cost(d: Descent) -> Cost:

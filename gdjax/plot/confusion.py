@@ -39,7 +39,7 @@ def confusion(
     Raises:
       ModuleNotFoundError: matplotlib is not installed: `pip install 'gdjax[plot]'`.
       TypeError: what was found is from neither, or `ax` is not an Axes.
-      ValueError: it is not of two maps, but of none or more.
+      ValueError: it is not of two maps, but of none or more; there are not two sides.
 
     >>> import gdjax, gdjax.plot
     >>> ax = gdjax.plot.confusion(gdjax.basins.agreement([0, 0, 1, -1], [0, 1, 1, 1]))
@@ -50,6 +50,8 @@ def confusion(
         raise TypeError(f"found: expected what gdjax.basins.agreement returns, got {found!r}")
     if found.counts.ndim != 2 or not found.counts.size:
         raise ValueError(f"found: expected one matrix, got counts of shape {found.counts.shape}")
+    if isinstance(sides, str) or len(sides) != 2:
+        raise ValueError(f"sides: expected two names, got {sides!r}")
     ax = axes_or_new(ax)
     is_agreement = isinstance(found, Agreement)
     rows, columns = (found.label,) * 2 if is_agreement else (found.before, found.after)

@@ -3,6 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
+
+from gdjax import checks
 from gdjax.descent.cost import Cost
 from gdjax.plot.axes import axes_or_new, log_ticks
 from gdjax.plot.loss_curves import Curve, curves_of, draw_curves
@@ -31,7 +34,8 @@ def cost(
 
     Args:
       series: a `Series` [records] of `gdjax.record.every` by name, of the loss of all examples say.
-      costs: for each of them the cost of an update, from `gdjax.cost`.
+      costs: for each of them the cost of an update, from `gdjax.cost`, or that of the whole run,
+        `result.cost`, which is spread evenly over its updates, trials along lines included.
       against: what of the cost.
       seconds: for each of them how long the run took, measured; needed where it is drawn.
       ax: the Axes to draw on; those of a new figure if left out.
@@ -42,8 +46,9 @@ def cost(
 
     Raises:
       ModuleNotFoundError: matplotlib is not installed: `pip install 'gdjax[plot]'`.
-      TypeError: a series or a cost is none, or `ax` is not an Axes.
-      ValueError: `against` is unknown, or there are not as many costs or seconds as series.
+      TypeError: a series or a cost is none, a time no number, or `ax` is not an Axes.
+      ValueError: `against` is unknown, there are not as many costs or seconds as series, or what
+        is asked for is not known: the examples of a descent without batches, say.
 
     >>> import gdjax, gdjax.plot, optax
     >>> d = gdjax.Descent(lambda w: w**2, 1.0, optax.sgd(0.1), record=gdjax.record.every(1))
@@ -55,12 +60,18 @@ def cost(
         raise ValueError(f"against: expected one of {', '.join(LABELS)}, got {against!r}")
     if against == "seconds" and seconds is None:
         raise ValueError("seconds: expected those that each run took, got None")
+    if not isinstance(series, Mapping):
+        raise TypeError(f"series: expected a Series by name, got {series!r}")
     for name, given in (("costs", costs), ("seconds", seconds)):
         if given is not None and len(given) != len(series):
             raise ValueError(f"{name}: expected {len(series)} of them, got {len(given)}")
     for one in costs:
         if not isinstance(one, Cost):
             raise TypeError(f"costs: expected those of gdjax.cost, got {one!r}")
+        if against in ("examples", "flops") and np.isnan(getattr(one, against)).any():
+            raise ValueError(f"against: {against} are not known of each, got {one!r}")
+    for took in () if seconds is None else seconds:
+        checks.positive_scalar("seconds", took)
     curves, about = curves_of(series)
     took = [None] * len(curves) if seconds is None else seconds
     curves = [_spent(against, *one) for one in zip(curves, costs, took)]
@@ -78,6 +89,8 @@ def _spent(against: str, curve: Curve, cost: Cost, seconds: Any) -> Curve:
         spent = steps
     elif against == "seconds":
         spent = seconds * steps / max(steps[-1], 1)
-    else:
+    elif cost.updates is None:
         spent = getattr(cost.of(steps), against)
+    else:
+        spent = getattr(cost, against) * (steps + 1) / (cost.updates + 1)
     return Curve(curve.name, spent[spent > 0], curve.values[spent > 0])

@@ -23,7 +23,7 @@ def checked_labels(name: str, labels: Any) -> np.ndarray:
 def checked_map(labels: Any) -> np.ndarray:
     """Return the labels as `codes` over the axes along which there is more than one."""
     labels = checked_labels("labels", labels)
-    return codes(labels).reshape([n for n in labels.shape if n > 1] or [1])
+    return codes(labels.reshape([n for n in labels.shape if n > 1] or [1]))
 
 
 def codes(labels: np.ndarray) -> np.ndarray:

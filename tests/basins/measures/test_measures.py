@@ -160,7 +160,7 @@ def test_labels_of_any_kind_are_measured_as_integers_are(measure, kind):
 
 
 @MEASURES
-@pytest.mark.parametrize("shape", [(2,), (2, 2), (1, 1, 5), (3, 4, 5), (5, 4, 3, 6)])
+@pytest.mark.parametrize("shape", [(), (2,), (2, 2), (1, 1, 5), (3, 4, 5), (5, 4, 3, 6)])
 def test_small_maps_of_any_dimension_are_measured(measure, shape):
     for labels in (
         np.zeros(shape, int),
