@@ -37,7 +37,8 @@ def map_basins(runs: Runs, tol: float = 1e-3, symmetry: Symmetry | None = None) 
         (over starts and ends) are one minimum, and chains of such ends too.
       symmetry: function of the parameters of one run to equivalent ones, with the same loss, in a
         canonical form (say, the neurons of a layer sorted); traced by JAX. Ends that it makes the
-        same are one.
+        same are one. Where it jumps, as a phase modulo 2π does at 0, it parts a minimum that lies
+        there: let it jump where none does.
 
     Returns:
       The map. Labels do not depend on the order or number of the starts as long as the same

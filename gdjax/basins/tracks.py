@@ -40,7 +40,8 @@ def tracks(basins: Basins, along: str, *, momentum: float = 0.0, nesterov: bool 
     Returns:
       The tracks. `limit` is that of gradient descent with a constant rate and this momentum,
       2 (1 + β) / λ_max, or Nesterov's (2 + 2β) / (1 + 2β) / λ_max; NaN where there is no minimum.
-      Past it no start leads there but those on its stable manifold. Adam and its like have another:
+      Past it no start leads there but those on its stable manifold, and runs that come within their
+      tolerance of it by chance and stop, as chaotic ones do. Adam and its like have another limit:
       that of `gdjax.advise` with the state of the optimizer, which a map does not know.
 
     Raises:

@@ -86,7 +86,9 @@ def flat_directions(at: Surface, x: jax.Array, m: Model, scale: jax.Array) -> ja
     def within(gradient: jax.Array) -> jax.Array:
         return times(m.axes, jnp.where(m.flat, times(gradient, m.axes), 0))
 
-    return jnp.concatenate([axes, mixed, turned_down(at, x, mixed, scale, within)])
+    down = turned_down(at, x, mixed, scale, within)
+    # What is rounding of each turn adds up, and stiff axes beside it hide how the loss falls.
+    return jnp.concatenate([axes, mixed, unit_rows(lax.map(within, down))])
 
 
 def turned_down(
