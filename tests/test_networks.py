@@ -76,7 +76,7 @@ NETWORKS = {"dict": of_dict, "linen": of_linen, "nnx": of_nnx, "equinox": of_equ
 
 @pytest.mark.parametrize(
     "library",
-    ["nnx", "equinox", *(pytest.param(name, marks=pytest.mark.long) for name in ("dict", "linen"))],
+    ["nnx", *(pytest.param(n, marks=pytest.mark.long) for n in ("dict", "linen", "equinox"))],
 )
 def test_a_network_descends_as_in_a_loop_by_hand(library):
     loss, start = NETWORKS[library]()
@@ -205,6 +205,7 @@ def test_a_frozen_part_of_a_partition_is_no_parameter():
     assert gdjax.run(d).status == gdjax.Status.CONVERGED
 
 
+@pytest.mark.long
 def test_seeds_rates_and_batch_sizes_are_one_sweep():
     def loss(params, batch):
         (x, y), weights = batch
@@ -248,6 +249,7 @@ def evaluated(data, **changes):
     return descent(SGD, max_steps=10, record=record, **changes)
 
 
+@pytest.mark.long
 def test_held_out_data_are_evaluated_on_the_way():
     recorded = gdjax.run(evaluated(HELD_OUT)).record
     for i, steps in enumerate((0, 5, 10)):

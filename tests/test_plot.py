@@ -127,6 +127,7 @@ def test_the_first_dimension_runs_along_x(asymmetric):
     assert (ax.get_xlim(), ax.get_ylim()) == ((-3.0, 3.0), (-1.0, 1.0))
 
 
+@pytest.mark.long
 def test_cells_are_centred_on_the_starts_of_a_grid():
     runs = gdjax.sweep(
         lambda start: gdjax.Descent(gdjax.landscapes.double_well, start, optax.sgd(0.1)),

@@ -165,6 +165,7 @@ def test_valley_is_one_attractor_with_its_dimension(name):
     assert attractors.verdict.tolist() == expected
 
 
+@pytest.mark.long
 def test_symmetry_makes_one_attractor_of_equivalent_ones():
     def loss(w):
         return landscapes.double_well(w) + 0.3 * (w[0] - w[1]) ** 2
@@ -281,6 +282,7 @@ def test_minima_that_only_a_chain_merges_are_ambiguous():
     assert (basins.labels[basins.ambiguous] == -1).all()
 
 
+@pytest.mark.long
 def test_end_nearly_as_near_to_another_minimum_is_ambiguous():
     def lane(start):
         loss = lambda w: jnp.minimum(w**2, (w - 0.1) ** 2)  # noqa: E731

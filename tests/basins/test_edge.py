@@ -63,7 +63,7 @@ def status_name(found):
     [
         pytest.param("muller_brown", (-0.6, 1.4), (0.0, 0.4), 1, marks=pytest.mark.long),
         pytest.param("muller_brown", (0.6, 0.1), (0.0, 0.4), 0, marks=pytest.mark.long),
-        ("himmelblau", (3.0, 3.0), (-3.0, 3.0), 1),
+        pytest.param("himmelblau", (3.0, 3.0), (-3.0, 3.0), 1, marks=pytest.mark.long),
         pytest.param("himmelblau", (3.5, 3.0), (4.0, -2.5), 0, marks=pytest.mark.long),
         pytest.param("six_hump_camel", (0.3, -0.6), (-0.1, 0.4), 0, marks=pytest.mark.long),
     ],

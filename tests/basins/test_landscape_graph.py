@@ -141,6 +141,7 @@ def small():
     return runs, gdjax.map_basins(runs)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("keywords", "error", "message"), BAD)
 def test_bad_number_is_refused(small, keywords, error, message):
     with pytest.raises(error, match=message):

@@ -27,6 +27,7 @@ def himmelblau():
 COMPLETE = ["styblinski_tang"]  # others are in test_known_figures
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", COMPLETE)
 def test_attractors_are_exactly_the_known_minima(name):
     landscape = landscapes.get(name)
@@ -268,6 +269,7 @@ def test_no_converged_run_at_all_gives_an_empty_map():
     assert basins.attractors.params.shape == (0, 2)
 
 
+@pytest.mark.long
 def test_starts_in_a_dict_give_attractors_in_a_dict():
     start = gdjax.grid(x=(-6, 6, 10), y=(-6, 6, 10))
     attractors = mapped(landscapes.himmelblau, start, 0.01).attractors

@@ -110,7 +110,7 @@ def test_repeated_eigenvalues_are_found_as_often_as_they_occur():
     assert np.all(found.high_error < 1e-4)
 
 
-@pytest.mark.parametrize("dim", [1, 2, 5, 400])
+@pytest.mark.parametrize("dim", [1, 2, 5, pytest.param(400, marks=pytest.mark.long)])
 @pytest.mark.parametrize("same", [0.0, 2.0, -3.0])
 def test_multiples_of_the_identity_have_no_other_eigenvalue(dim, same):
     found = of_diagonal(jnp.full(dim, same, jnp.float32))

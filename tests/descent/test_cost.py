@@ -67,7 +67,8 @@ def test_what_is_no_descent_is_refused():
         gdjax.cost(3)
 
 
-@pytest.mark.parametrize("pad", [pytest.param(False, marks=pytest.mark.long), True])
+@pytest.mark.long
+@pytest.mark.parametrize("pad", [False, True])
 def test_runs_of_swept_batch_sizes_saw_the_examples_of_their_own(pad):
     def loss(w, batch):
         x, weights = batch
@@ -188,6 +189,7 @@ def test_searches_on_the_host_are_counted_as_those_in_memory():
     assert host.examples == 8 * host.gradients
 
 
+@pytest.mark.long
 def test_the_searches_of_another_number_of_steps_compile_nothing(no_compilation):
     searching = optax.chain(optax.scale(-1.0), optax.scale_by_zoom_linesearch(20))
     d = gdjax.Descent(loss, jnp.ones(DIM), searching, batches=batches.full(DATA), max_steps=2)

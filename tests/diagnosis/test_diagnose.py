@@ -171,6 +171,7 @@ def test_exact_line_search_zigzags_where_curvatures_differ():
     np.testing.assert_allclose(found.grad_norm, 10 * (9 / 11) ** 20, rtol=1e-4)
 
 
+@pytest.mark.long
 def test_sigmoid_neuron_is_on_a_plateau_first_and_slow_after_300_steps():
     def neuron(w):
         return jax.nn.sigmoid(jnp.sum(w)) ** 2 / 2

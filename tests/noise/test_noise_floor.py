@@ -77,20 +77,16 @@ def square_after(steps, size, reach, momentum=MOMENTA["none"], pad=False):
     return reach * weight @ covariance @ weight
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("size", "kind", "pad"),
     [
         (24, "Nesterov's", True),  # of each epoch the last batch has 16
-        *(
-            pytest.param(*case, marks=pytest.mark.long)
-            for case in [
-                (1, "none", False),
-                (40, "none", False),
-                (1, "heavy ball", False),
-                (24, "heavy ball", False),  # of each epoch 16 are left out
-                (24, "none", True),
-            ]
-        ),
+        (1, "none", False),
+        (40, "none", False),
+        (1, "heavy ball", False),
+        (24, "heavy ball", False),  # of each epoch 16 are left out
+        (24, "none", True),
     ],
 )
 def test_shuffled_epochs_are_anticorrelated(size, kind, pad, x64):

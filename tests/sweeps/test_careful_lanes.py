@@ -96,6 +96,7 @@ def test_a_start_that_is_not_finite_has_its_own_loss():
     assert runs.status.tolist()[1:] == [Status.DIVERGED] * 2
 
 
+@pytest.mark.long
 def test_folds_see_the_points_that_they_see_alone():
     record = {"most": gdjax.record.maximum(), "last": gdjax.record.fold(_step, lambda _, s: s.step)}
 

@@ -124,6 +124,7 @@ def test_data_may_be_swept():
     np.testing.assert_allclose(gdjax.sweep(lane, target=targets).params, targets, atol=1e-3)
 
 
+@pytest.mark.long
 def test_network_starts_may_be_swept():
     def init(key):
         w, b = jax.random.normal(key, (3, 4)), jnp.zeros(4)
@@ -174,6 +175,7 @@ def with_noise(start, rate):
     return Descent(lambda w: jnp.sum(w**2 + jnp.sin(3 * w)), start, optimizer, max_steps=100)
 
 
+@pytest.mark.long
 def test_lanes_of_an_optimizer_with_a_typed_key_equal_the_runs_alone():
     starts, rates = jnp.array([[-2.0, 1.0], [0.5, 3.0]]), jnp.array([0.05, 3.0])
     runs = gdjax.sweep(with_noise, start=starts, rate=rates)

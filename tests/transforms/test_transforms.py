@@ -30,15 +30,15 @@ REMEDIES = {
     ),
     "exact_line_search": lambda rate, key: transforms.exact_line_search(rate),
 }
-SECOND_OF_THEIR_KIND = [
+LONGER = [  # the second of their kind, and what has a file of its own
     "restart_by_function",
     "barzilai_borwein_long",
     "malitsky_mishchenko",
     "exact_line_search",
+    "stable_learning_rate",
 ]
 SOME_NOW_ALL_ON_PURPOSE = [
-    pytest.param(name, marks=pytest.mark.long if name in SECOND_OF_THEIR_KIND else ())
-    for name in REMEDIES
+    pytest.param(name, marks=pytest.mark.long if name in LONGER else ()) for name in REMEDIES
 ]
 each = pytest.mark.parametrize("name", REMEDIES)
 some = pytest.mark.parametrize("name", SOME_NOW_ALL_ON_PURPOSE)
@@ -85,9 +85,8 @@ def test_lanes_of_a_sweep_equal_the_runs_alone(name):
     np.testing.assert_allclose(swept.reshape(4, 3), alone(name), rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize(
-    "name", ["stable_learning_rate", pytest.param("exact_line_search", marks=pytest.mark.long)]
-)
+@pytest.mark.long
+@pytest.mark.parametrize("name", ["stable_learning_rate", "exact_line_search"])
 def test_group_of_parameters_moves_as_if_the_others_were_constants(name):
     d = described(name)
 
