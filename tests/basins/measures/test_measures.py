@@ -160,7 +160,7 @@ def test_labels_of_any_kind_are_measured_as_integers_are(measure, kind):
 
 
 @MEASURES
-@pytest.mark.parametrize("shape", [(), (2,), (2, 2), (1, 1, 5), (3, 4, 5), (5, 4, 3, 6)])
+@pytest.mark.parametrize("shape", [(2,), (2, 2), (1, 1, 5), (3, 4, 5), (5, 4, 3, 6)])
 def test_small_maps_of_any_dimension_are_measured(measure, shape):
     for labels in (
         np.zeros(shape, int),
@@ -168,3 +168,12 @@ def test_small_maps_of_any_dimension_are_measured(measure, shape):
         np.arange(np.prod(shape)).reshape(shape),
     ):
         measure(labels)
+
+
+def test_a_map_of_no_dimension_is_one_start():
+    labels = np.array(3)
+    assert not basins.boundary_dimension(labels).fit.is_good
+    assert not basins.uncertainty_exponent(labels).fit.is_good
+    assert not basins.wada(labels).is_wada
+    with pytest.raises(ValueError, match=r"^box: "):
+        basins.basin_entropy(labels, 2)
