@@ -62,13 +62,13 @@ def approached(at: Surface, x: jax.Array, first: Model, scale: jax.Array) -> tup
 
     `first` is the model at the end, `scale` a distance.
     """
-    found, m, shrunk, goes_on = _polished(at, x, first, scale)
+    found, m, shrunk = _polished(at, x, first, scale)
     largest = jnp.max(jnp.abs(first.curvatures))
     m = beside(at, m, largest)
     roundings = noise(at, jnp.stack([x, found]))
     at_end, there = (jax.tree.map(lambda leaf, i=i: leaf[i], roundings) for i in (0, 1))
     quiet = jnp.abs(m.slopes) <= NOISY * there.gradient
-    arrived = (shrunk & ~goes_on) | jnp.all(m.flat | quiet)
+    arrived = shrunk | jnp.all(m.flat | quiet)
     # Where a curvature has become rounding on the way, its axis is no longer followed, but the
     # step along it may be as long as the first: that is a tail.
     slopes, curvatures = jnp.abs(m.slopes), jnp.abs(m.curvatures)
@@ -183,8 +183,8 @@ def critical_point(at: Surface, x: jax.Array) -> jax.Array:
 
 def _polished(
     at: Surface, start: jax.Array, first: Model, scale: jax.Array
-) -> tuple[jax.Array, Model, jax.Array, jax.Array]:
-    """Return where Newton's method leads, its model there, whether its steps shrank, or go on.
+) -> tuple[jax.Array, Model, jax.Array]:
+    """Return where Newton's method leads, its model there, and whether its steps shrank.
 
     Only that tells a critical point, even a degenerate one, from a tail along which the gradient
     vanishes for ever: there they stay as long as they are.
@@ -199,7 +199,7 @@ def _polished(
     none = jnp.zeros((), bool)
 
     def attempt(carry: tuple, kind: tuple[jax.Array, ...]) -> tuple[tuple, None]:
-        x, m, arrived, goes_on = carry
+        x, m, arrived = carry
         least, damping, once_more = kind
         last = (damping > 0) | once_more
         # What has arrived goes on at last from there, where more is left than rounding.
@@ -207,22 +207,21 @@ def _polished(
         begin, model_there = jax.tree.map(
             lambda a, b: jnp.where(last & arrived, a, b), (x, m), (start, first)
         )
-        done = jnp.where(last, arrived & rest, arrived) | (once_more & ~arrived)
+        done = (arrived & (~last | rest)) | (once_more & ~arrived)
         new_x, new_m, shrunk = _newton(at, begin, model_there, least, damping, done)
         left = norm(new_m.gradient) <= LEFT * norm(first.gradient)
         found = shrunk & (left | (least + damping == 0))
-        taken = last | (~arrived & (found | (least == 0)))
-        taken = jnp.where(once_more, shrunk & ~done, taken)
+        taken = jnp.where(once_more, shrunk & ~done, last | (~arrived & (found | (least == 0))))
         x, m = jax.tree.map(lambda a, b: jnp.where(taken, a, b), (new_x, new_m), (x, m))
-        goes_on = once_more & ~done & ~shrunk
-        return (x, m, arrived | found & ~once_more, goes_on), None
+        arrived = jnp.where(once_more, arrived & (done | shrunk), arrived | found)
+        return (x, m, arrived), None
 
     kinds = (
         jnp.array([STIFF, 0, 0, 0], start.dtype),
         jnp.array([0, 0, DAMPING, 0], start.dtype) / scale,
         jnp.array([False, False, False, True]),
     )
-    return lax.scan(attempt, (start, first, none, none), kinds)[0]
+    return lax.scan(attempt, (start, first, none), kinds)[0]
 
 
 def _newton(

@@ -70,8 +70,8 @@ def cost(
             raise TypeError(f"costs: expected those of gdjax.cost, got {one!r}")
         if against in ("examples", "flops") and np.isnan(getattr(one, against)).any():
             raise ValueError(f"against: {against} are not known of each, got {one!r}")
-    for took in () if seconds is None else seconds:
-        checks.positive_scalar("seconds", took)
+    for one in () if seconds is None else seconds:
+        checks.positive_scalar("seconds", one)
     curves, about = curves_of(series)
     took = [None] * len(curves) if seconds is None else seconds
     curves = [_spent(against, *one) for one in zip(curves, costs, took)]
