@@ -1,5 +1,7 @@
 """Batches: what a step sees, and the noise that it makes of it."""
 
+import itertools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -76,6 +78,14 @@ def test_in_order_needs_no_key_and_begins_again():
     np.testing.assert_array_equal(seen(drawn, [0, 1, 2], key=None), expected)
 
 
+def test_without_epochs_a_batch_sees_no_example_twice_and_forgets_those_before():
+    drawn = seen(batches.mini(ROWS, 8, epochs=False), np.arange(500))
+    assert all(len(np.unique(batch)) == 8 for batch in drawn)
+    again = [len(np.intersect1d(*pair)) for pair in itertools.pairwise(drawn)]
+    # Hypergeometric: 8 of 22 twice have 64/22 in common, with a standard deviation of 1.11.
+    assert np.mean(again) == pytest.approx(64 / 22, abs=3 * 1.11 / 499**0.5)
+
+
 @pytest.mark.long
 @pytest.mark.parametrize("size", [1, 4])
 def test_with_replacement_all_examples_are_as_likely(size):
@@ -135,6 +145,7 @@ KINDS = {
     "in order": batches.mini(ROWS, 4, shuffle=False),
     "shuffled": batches.mini(ROWS, 4),
     "replaced": batches.mini(ROWS, 4, replace=True),
+    "subsets": batches.mini(ROWS, 4, epochs=False),
     "stochastic": batches.stochastic(ROWS),
 }
 
@@ -392,6 +403,17 @@ def test_noise_of_mini_batches(size, replace):
     check_noise(size, 13, replace, seeds=4096)
 
 
+@pytest.mark.parametrize(
+    "size", [8, *(pytest.param(size, marks=pytest.mark.long) for size in (1, 64, 256))]
+)
+def test_noise_of_subsets_is_that_of_a_finite_population(size):
+    drawn = batches.mini(CENTRES, size, epochs=False)
+    found, error = squares(1.0, drawn, seeds=4096, steps=13)
+    count, decay = len(CENTRES), 0.75**26
+    level = 0.25 * CENTRES.astype(float).var() / (size * 1.75) * (count - size) / (count - 1)
+    assert abs(found - (decay + level * (1 - decay))) <= 3 * error + 1e-6
+
+
 @pytest.mark.long
 @pytest.mark.parametrize("replace", [False, True])
 @pytest.mark.parametrize("size", [1, 8, 64, 160, 256])
@@ -416,6 +438,7 @@ REFUSED = {
         r"data\['x'\]: .*BCOO",
     ),
     "a word for a flag": (lambda: batches.mini(ROWS, 2, shuffle="no"), TypeError, "shuffle: "),
+    "a number for a flag": (lambda: batches.mini(ROWS, 2, epochs=3), TypeError, "epochs: "),
     "a word for another": (lambda: batches.mini(ROWS, 2, pad="drop"), TypeError, "pad: "),
     "no arrays": (lambda: batches.full({}), ValueError, "data: "),
     "a number": (lambda: batches.full(3.0), TypeError, "data: "),
@@ -446,6 +469,16 @@ REFUSED = {
         "size: .*from 1 to the 8",
     ),
     "half a size of most": (lambda: batches.mini(ROWS, 1.5, most=8), TypeError, "size: "),
+    "no order without epochs": (
+        lambda: batches.mini(ROWS, 2, epochs=False, shuffle=False),
+        ValueError,
+        "shuffle: ",
+    ),
+    "padded without epochs": (
+        lambda: batches.mini(ROWS, 2, epochs=False, pad=True),
+        ValueError,
+        "pad: ",
+    ),
     "padded replacement": (
         lambda: batches.mini(ROWS, 2, replace=True, pad=True),
         ValueError,

@@ -49,7 +49,9 @@ class Rows:
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("kind", [{}, {"replace": True}, {"shuffle": False}, {"pad": True}])
+@pytest.mark.parametrize(
+    "kind", [{}, {"replace": True}, {"shuffle": False}, {"epochs": False}, {"pad": True}]
+)
 def test_they_are_the_batches_of_data_in_memory(kind, tmp_path):
     np.save(tmp_path / "x.npy", ROWS["x"])
     on_disk = {"x": np.load(tmp_path / "x.npy", mmap_mode="r"), "y": ROWS["y"]}

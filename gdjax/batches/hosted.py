@@ -20,7 +20,7 @@ from gdjax.batches.data import (
     named_leaves,
 )
 from gdjax.batches.outside import READ_OUTSIDE, HostBatches
-from gdjax.batches.plan import Plan, Weighted, plan
+from gdjax.batches.plan import Plan, Weighted, order_of, plan
 from gdjax.trees import PyTree
 
 
@@ -92,6 +92,7 @@ def host(
     *,
     replace: bool = False,
     shuffle: bool = True,
+    epochs: bool = True,
     pad: bool = False,
 ) -> HostBatches:
     """Return mini-batches of data that stay on the host, such as a file of numpy's `memmap`.
@@ -106,6 +107,7 @@ def host(
       size: examples of a batch, from 1 to all.
       replace: as in `mini`.
       shuffle: as in `mini`.
+      epochs: as in `mini`.
       pad: as in `mini`.
 
     Returns:
@@ -114,8 +116,8 @@ def host(
     Raises:
       TypeError: a leaf has no length or rows, or no numbers, or the size is no whole number.
       ValueError: there is no example, the leaves have different numbers of them; the size is 0 or
-        above their number; replace without shuffle or with pad. The data are not read for it: a
-        row that is NaN is named when its batch is read.
+        above their number; replacement or no epochs without shuffle or with pad. The data are not
+        read for it: a row that is NaN is named when its batch is read.
 
     >>> import gdjax, numpy as np, optax
     >>> batches = gdjax.batches.host(np.arange(10.0), 5, shuffle=False)
@@ -124,7 +126,7 @@ def host(
     >>> float(gdjax.run(d).params)
     2.0
     """
-    named = named_leaves("data", data)
+    order, named = order_of(replace, shuffle, epochs, pad), named_leaves("data", data)
     for name, leaf in named:
         if not checks.is_concrete(leaf):
             raise TypeError(f"{name}: expected data on the host, got a traced value")
@@ -137,7 +139,7 @@ def host(
         if hasattr(leaf, "dtype"):
             check_numbers(name, leaf.dtype)
     check_lengths(named)
-    return _Indexed(data, plan(len(named[0][1]), size, replace, shuffle, pad, None))
+    return _Indexed(data, plan(len(named[0][1]), size, order, pad, None))
 
 
 def stream(make: Callable[[], Iterable[PyTree]]) -> HostBatches:

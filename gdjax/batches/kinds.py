@@ -5,7 +5,7 @@ from typing import Any
 import jax
 
 from gdjax.batches.data import checked_data
-from gdjax.batches.plan import Order, Plan, plan
+from gdjax.batches.plan import Order, Plan, order_of, plan
 from gdjax.batches.sampled import Batches
 from gdjax.trees import PyTree
 
@@ -40,6 +40,7 @@ def mini(
     *,
     replace: bool = False,
     shuffle: bool = True,
+    epochs: bool = True,
     pad: bool = False,
     most: int | None = None,
 ) -> Batches:
@@ -59,6 +60,9 @@ def mini(
       size: examples of a batch, from 1 to all, or to `most`.
       replace: draw each example of a batch from all of them, so that it may come again.
       shuffle: False takes the examples in their order in every epoch, and needs no key.
+      epochs: False draws each batch from all examples, none twice in it, whatever the batches
+        before it had: they are independent, with (N − B) / (N − 1) of the variance that
+        replacement would give. Batches of one epoch make up for one another, and add less noise.
       pad: fill a short last batch of an epoch up with examples of weight 0.
       most: the largest size, and the rows of every batch, whatever it costs. The size may then be
         an integer scalar array, traced or swept. `gdjax.sweep` refuses one out of its range; under
@@ -69,9 +73,10 @@ def mini(
 
     Raises:
       TypeError: a leaf is not an array of numbers, or a sparse one; the size is no whole number, or
-        traced without `most`; `replace`, `shuffle` or `pad` is no bool.
+        traced without `most`; `replace`, `shuffle`, `epochs` or `pad` is no bool.
       ValueError: there is no example, the leaves have different numbers of them, or one is as in
-        `full`; the size is 0 or above the number of examples; replace without shuffle or with pad.
+        `full`; the size is 0 or above the number of examples; replacement or no
+        epochs without shuffle or with pad.
 
     >>> import jax.numpy as jnp
     >>> batches = mini({"x": jnp.arange(6)}, 2)
@@ -84,7 +89,8 @@ def mini(
     4.5
     """
     data = checked_data(data)
-    return Batches(data, plan(_examples(data), size, replace, shuffle, pad, most))
+    order = order_of(replace, shuffle, epochs, pad)
+    return Batches(data, plan(_examples(data), size, order, pad, most))
 
 
 def stochastic(data: PyTree) -> Batches:

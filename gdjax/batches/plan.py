@@ -23,6 +23,7 @@ class Order(Enum):
 
     GIVEN = "as they come"
     SHUFFLED = "each at most once an epoch"
+    SUBSETS = "each at most once a batch"
     REPLACED = "each time from all"
 
 
@@ -102,6 +103,9 @@ class Plan:
         if self.order is Order.REPLACED:
             shape, key = (self.size,), jax.random.fold_in(key, step)
             return jax.random.randint(key, shape, 0, self.examples, jnp.uint32)
+        if self.order is Order.SUBSETS:
+            key = jax.random.fold_in(key, step)
+            return permuted(key, jnp.arange(self.size, dtype=jnp.uint32), self.examples)
         key = jax.random.fold_in(key, lax.div(step, self._per_epoch()))
         return permuted(key, places, self.examples)
 
@@ -142,17 +146,22 @@ def _within(count: Any, size: int) -> Any:
     return jnp.clip(jnp.asarray(count, jnp.int32), 1, size)
 
 
-def plan(
-    examples: int, size: Any, replace: bool, shuffle: bool, pad: bool, most: int | None
-) -> Plan:
+def order_of(replace: bool, shuffle: bool, epochs: bool, pad: bool) -> Order:
+    """Return how examples are drawn, or raise naming the argument."""
+    replace, shuffle = checks.flag("replace", replace), checks.flag("shuffle", shuffle)
+    epochs, pad = checks.flag("epochs", epochs), checks.flag("pad", pad)
+    if epochs and not replace:
+        return Order.SHUFFLED if shuffle else Order.GIVEN
+    how = "with replacement" if replace else "without epochs"
+    if not shuffle:
+        raise ValueError(f"shuffle: examples drawn {how} have no order to keep")
+    if pad:
+        raise ValueError(f"pad: examples drawn {how} have no last batch to fill up")
+    return Order.REPLACED if replace else Order.SUBSETS
+
+
+def plan(examples: int, size: Any, order: Order, pad: bool, most: int | None) -> Plan:
     """Return the plan of mini-batches, or raise naming the argument."""
-    replace = checks.flag("replace", replace)
-    shuffle, pad = checks.flag("shuffle", shuffle), checks.flag("pad", pad)
-    if replace and not shuffle:
-        raise ValueError("shuffle: examples drawn with replacement have no order to keep")
-    if replace and pad:
-        raise ValueError("pad: examples drawn with replacement have no last batch to fill up")
-    order = Order.REPLACED if replace else Order.SHUFFLED if shuffle else Order.GIVEN
     if most is None:
         return Plan(examples, _checked_size("size", size, examples), order, pad)
     most = _checked_size("most", most, examples)

@@ -68,6 +68,8 @@ def epoch_of(batches: Batches) -> Epoch:
     size, length = int(plan.size if plan.count is None else plan.count), int(plan.per_epoch)
     if batches.order is Order.REPLACED:
         return Epoch(1, 1 / size, 0.0)
+    if batches.order is Order.SUBSETS:
+        return Epoch(1, (examples - size) / (size * max(examples - 1, 1)), 0.0)
     each = examples / (size * max(examples - 1, 1))
     last = (examples - (length - 1) * size) / size if plan.pad else 1.0
     return Epoch(length, each, size / examples, last)

@@ -54,10 +54,11 @@ def test_data_that_are_all_there_are_leave_the_error_of_rounding(x64):
 
 @pytest.mark.long
 @pytest.mark.parametrize(
-    ("size", "replace"), [pytest.param(1, True, marks=pytest.mark.long), (8, True), (8, False)]
+    ("size", "how"),
+    [(1, {"replace": True}), (8, {"replace": True}), (8, {}), (8, {"epochs": False})],
 )
-def test_variance_of_a_batch_is_that_over_many_batches(size, replace):
-    drawn = batches.mini(ROWS, size, replace=replace)
+def test_variance_of_a_batch_is_that_over_many_batches(size, how):
+    drawn = batches.mini(ROWS, size, **how)
     keys = jax.random.split(jax.random.key(1), 20_000)
     gradients = jax.vmap(lambda key: jax.grad(square)(POINT, drawn.at(key, 0)))(keys)
     flat = np.concatenate([gradients["b"][:, None], gradients["w"]], axis=1)

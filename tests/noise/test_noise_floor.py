@@ -50,6 +50,14 @@ def test_independent_batches_without_replacement_have_the_noise_of_a_finite_popu
     assert found.stationary.value - found.minimum == pytest.approx(level, rel=1e-12)
 
 
+def test_subsets_without_epochs_have_the_noise_of_a_finite_population(x64):
+    drawn = batches.mini(CENTRES, 8, epochs=False)
+    found = gdjax.noise_floor(bowl, 0.0, drawn, RATE, steps=13, chains=512)
+    level = CURVATURE / 2 * variance(8, (64 - 8) / 63)
+    assert found.stationary.value - found.minimum == pytest.approx(level, rel=1e-12)
+    assert abs(found.predicted.value - found.measured.value) <= 3 * found.measured.error
+
+
 @pytest.mark.long
 def test_all_examples_hold_nothing_up(x64):
     found = floor(64, False, steps=7, chains=2)
