@@ -12,7 +12,8 @@ from gdjax import checks
 from gdjax.batches import HostBatches
 from gdjax.batches.plan import Plan
 from gdjax.descent.description import Descent, canonical, with_traced_budget
-from gdjax.descent.programs import compiled, lowered
+from gdjax.descent.operations import operations
+from gdjax.descent.programs import compiled, traced
 from gdjax.descent.running import execute, run
 from gdjax.descent.state import Result
 from gdjax.descent.stepping import first_state, updated, with_batch
@@ -53,12 +54,13 @@ class Cost:
 def cost(d: Descent) -> Cost:
     """Return what one update of a descent costs; nothing is run.
 
-    It compiles the update alone, for XLA's own analysis of it. That counts the body of a loop
-    once: of an optimizer that searches along a line, as `optax.lbfgs` does, the operations are
-    those of one trial, and neither `gradients` nor `examples` counts its trials, whose number is
-    known of a run only: see `Result.cost`. What else an optimizer evaluates, as
-    `optax.contrib.sam` does, is among the operations only. The last batch of an epoch, where it is
-    padded, makes `examples` an average. Of batches on the host, the first one is read.
+    It compiles the update alone, for XLA's own analysis of it. The body of a loop of known length,
+    such as a scan over micro-batches, counts as often as it runs, that of another loop once: of an
+    optimizer that searches along a line, as `optax.lbfgs` does, the operations are those of one
+    trial, and neither `gradients` nor `examples` counts its trials, whose number is known of a run
+    only: see `Result.cost`. What else an optimizer evaluates, as `optax.contrib.sam` does, is among
+    the operations only. The last batch of an epoch, where it is padded, makes `examples` an
+    average. Of batches on the host, the first one is read.
 
     Args:
       d: the descent.
@@ -80,12 +82,8 @@ def cost(d: Descent) -> Cost:
     on_device = with_batch(d, 0)
     seen = d.batches if hasattr(d.batches, "plan") else on_device.batches
     examples = np.asarray(examples_of(seen)).item()
-    d = on_device
-    found = lowered(updated, d, jax.eval_shape(first_state, d)).compile().cost_analysis()
-    parts = found if isinstance(found, list) else [found]  # one for each module, in some versions
-    known = parts[0] if parts and parts[0] else {}
-    flops, moved = (float(known.get(name, np.nan)) for name in ("flops", "bytes accessed"))
-    return Cost(examples, 1, flops, moved)
+    state = jax.eval_shape(first_state, on_device)
+    return Cost(examples, 1, *operations(traced(updated, on_device, state)))
 
 
 class Trials(NamedTuple):

@@ -19,10 +19,10 @@ def compiled(function: Callable[..., Any], d: Descent, *args: Any) -> Any:
     return program(*leaves)
 
 
-def lowered(function: Callable[..., Any], d: Descent, *args: Any) -> Any:
-    """Return the same program as a `jax.stages.Lowered`; nothing is run."""
+def traced(function: Callable[..., Any], d: Descent, *args: Any) -> Any:
+    """Return the same program as a `jax.stages.Traced`; nothing is compiled or run."""
     program, *leaves = _found(function, d, args)
-    return program.lower(*leaves)
+    return program.trace(*leaves)
 
 
 def _found(function: Callable[..., Any], d: Descent, args: tuple) -> tuple[Any, list, list]:

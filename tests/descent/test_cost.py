@@ -32,6 +32,34 @@ def test_operations_are_those_of_two_products_with_the_batch(size):
     assert found.bytes >= 4 * size * DIM
 
 
+def in_micro_batches(w, batch):
+    return jnp.mean(jax.lax.map(lambda rows: loss(w, rows), batch.reshape(-1, ROWS // 8, DIM)))
+
+
+def in_nested_loops(w, batch):
+    parts = batch.reshape(2, 2, -1, DIM)
+    return jnp.mean(jax.lax.map(lambda part: jax.lax.map(lambda x: loss(w, x), part), parts))
+
+
+def unrolled(w, batch):
+    def body(total, rows):
+        return total + loss(w, rows) / 8, None
+
+    return jax.lax.scan(body, 0.0, batch.reshape(8, -1, DIM), unroll=3)[0]
+
+
+def in_a_branch(w, batch):
+    return jax.lax.cond(w[0] > 0, in_micro_batches, lambda w, _: w[0], w, batch)
+
+
+@pytest.mark.parametrize("looped", [in_micro_batches, in_nested_loops, unrolled, in_a_branch])
+def test_a_loop_counts_as_often_as_it_runs(looped):
+    d = descent(batches.full(DATA))
+    found = gdjax.cost(replace(d, loss=looped))
+    assert found.flops == pytest.approx(gdjax.cost(d).flops, rel=0.1)
+    assert found.bytes > DATA.nbytes
+
+
 def test_a_run_sees_the_batch_at_its_start_too():
     drawn = batches.mini(DATA, 64, shuffle=False)
     result = gdjax.run(descent(drawn))
