@@ -49,6 +49,11 @@ class Ahead(NamedTuple):
     falls: jax.Array  # bool [] whether no step raised the loss
 
     @property
+    def stays(self) -> jax.Array:
+        """Whether it does not move from the end on."""
+        return self.resting & (self.windows == 1)
+
+    @property
     def arrives(self) -> jax.Array:
         """Whether the tolerance holds for good."""
         return self.held >= WINDOW

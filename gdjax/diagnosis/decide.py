@@ -160,7 +160,9 @@ def decided(d: Descent, end: End, start: Start, found: Found, on: Dynamics | Non
         unstable=unstable,
         spiked=descends & spiked(end, start, p.loss, p.noise.loss),
         noise_floor=no if on is None else on.noise_floor & (limited | never) & ~on.trend.falls,
-        precision_floor=no if on is None else at_floor | (limited & on.ahead.resting & on.moves),
+        precision_floor=no
+        if on is None
+        else (at_floor | (limited & on.ahead.stays & on.moves)) & (on.ahead.first == 0),
     )
 
 
@@ -171,11 +173,11 @@ def _verdict(d: Descent, end: End, start: Start, found: Found, on: Dynamics) -> 
     converged = end.status == Status.CONVERGED
     leaves = on.leaves | a.closed | ~(t.falls | a.resting | a.arrives)
     near = jnp.abs(p.remaining) <= CLOSE * jnp.abs(start.loss - p.loss)
-    calm = t.falls | a.resting | a.falls
+    calm, comes = t.falls | a.resting | a.falls, a.first > 0
     cases = [
         (end.status == Status.DIVERGED, Verdict.DIVERGED),
         (_is_reached(d, end, start, found) & (~leaves | _is_any(p.kind, LEFT)), p.kind),
-        (critical & p.at_noise, p.kind),
+        (critical & p.at_noise & ~(comes & calm), p.kind),
         (critical & p.close & (p.grad_norm <= tol) & ~leaves, p.kind),
         (_is_any(p.kind, LEFT) & near & (calm | on.leaves), p.kind),  # what wanders only passes it
         (
@@ -185,7 +187,7 @@ def _verdict(d: Descent, end: End, start: Start, found: Found, on: Dynamics) -> 
         (on.leaves, Verdict.DIVERGED),
         (a.closed, Verdict.OSCILLATING),
         (
-            a.resting & critical & _has_descended(start, p) & _is_near(a.state.loss, p),
+            a.stays & critical & _has_descended(start, p) & _is_near(a.state.loss, p),
             p.kind,
         ),
         (calm & on.lifts, Verdict.PLATEAU),

@@ -427,3 +427,35 @@ def test_bad_input_is_named():
     reduce = gdjax.reduce.total(lambda outcome: outcome.steps)
     with pytest.raises(ValueError, match=r"^diagnose: "):
         gdjax.sweep(lambda start: d, start=[1.0], reduce=reduce, diagnose=True)
+
+
+OFF_THE_ORIGIN = {
+    "parabola": (lambda w: jnp.sum((w - 3) ** 2), (0.0,), optax.sgd(0.2)),
+    "momentum": (lambda w: jnp.sum((w - 3) ** 2), (0.0,), optax.sgd(0.05, momentum=0.5)),
+    "himmelblau": (himmelblau, (0.0, 0.0), optax.sgd(0.01)),
+    "adam": (himmelblau, (0.0, 0.0), optax.adam(0.05)),
+}
+
+
+@pytest.mark.parametrize(
+    "case", ["parabola", *(pytest.param(c, marks=pytest.mark.long) for c in OFF_THE_ORIGIN)]
+)
+@pytest.mark.parametrize("wide", [False, pytest.param(True, marks=pytest.mark.long)])
+def test_what_is_out_of_budget_on_its_way_is_at_no_minimum(case, wide):
+    loss, start, optimizer = OFF_THE_ORIGIN[case]
+    with jax.enable_x64(wide):
+
+        def lane(budget):
+            return Descent(loss, jnp.array(start), optimizer, max_steps=budget)
+
+        whole = gdjax.run(lane(10_000))
+        budgets = np.arange(int(whole.steps) + 2)
+        found = gdjax.sweep(lane, budget=budgets, diagnose=True).diagnosis
+        assert whole.status == gdjax.Status.CONVERGED
+        assert (found.verdict[:-2] != Verdict.MINIMUM).all()
+        assert (found.verdict[-2:] == Verdict.MINIMUM).all()
+        assert not found.precision_floor.any()
+        late = slice(len(budgets) // 2, -2)
+        np.testing.assert_allclose(
+            found.steps_to_tolerance[late], whole.steps - budgets[late], rtol=0.02, atol=1
+        )
