@@ -47,11 +47,13 @@ def arrays(name: str, tree: Any) -> None:
             raise TypeError(f"{name}{place}: expected an array or a number, got {leaf!r}")
 
 
-def real_array(name: str, value: Any) -> jax.Array:
-    """Return `value` as an array if it is one of real numbers, else raise naming the argument."""
+def real_array(name: str, value: Any, least: float = -np.inf) -> jax.Array:
+    """Return `value` as an array of real numbers not below `least`, else raise naming it."""
     kind = dtype(value)
     if not (jnp.issubdtype(kind, jnp.integer) or jnp.issubdtype(kind, jnp.floating)):
         raise TypeError(f"{name}: expected real numbers, got {value!r}")
+    if is_concrete(value) and np.any(np.asarray(value) < least):
+        raise ValueError(f"{name}: expected at least {least}, got {value!r}")
     return jnp.asarray(value)
 
 

@@ -96,16 +96,19 @@ class Advice(NamedTuple):
         """Return what the error is multiplied by at each step in the long run.
 
         Args:
-          learning_rate: scalar.
+          learning_rate: scalar of at least 0.
 
         Returns:
           Scalar, the largest over the spectrum: at least 1 where it does not shrink along an axis.
+
+        Raises:
+          ValueError: the learning rate is negative.
 
         >>> import gdjax
         >>> print(gdjax.advise(lambda w: w**2, 1.0, "gd").contraction(0.25))
         0.5
         """
-        learning_rate = checks.real_array("learning_rate", learning_rate)
+        learning_rate = checks.real_array("learning_rate", learning_rate, least=0)
         dynamics = _dynamics(self.family, self.momentum)
         ends = self.curvature_min, self.curvature_max
         return _slowest(dynamics, learning_rate, *ends, jnp.isfinite(self.condition))
@@ -116,18 +119,21 @@ class Advice(NamedTuple):
         The loss is divided by the square of the factor.
 
         Args:
-          learning_rate: scalar.
-          factor: scalar above 1.
+          learning_rate: scalar of at least 0.
+          factor: scalar of at least 1.
 
         Returns:
           Scalar, a whole number; inf where the distance does not shrink.
+
+        Raises:
+          ValueError: the learning rate is negative, or the factor less than 1.
 
         >>> import gdjax
         >>> print(gdjax.advise(lambda w: w**2, 1.0, "gd").steps(0.05, 1000.0))
         66.0
         """
-        learning_rate = checks.real_array("learning_rate", learning_rate)
-        factor = checks.real_array("factor", factor)
+        learning_rate = checks.real_array("learning_rate", learning_rate, least=0)
+        factor = checks.real_array("factor", factor, least=1)
         shrinkage = _shrinkage(self, learning_rate)
         shrinks = shrinkage > 0
         needed = jnp.log(factor) / -jnp.log1p(-jnp.where(shrinks, shrinkage, 0.5))
@@ -140,17 +146,20 @@ class Advice(NamedTuple):
         small below a tenth of the best rate, which is half of the largest stable one there.
 
         Args:
-          learning_rate: scalar.
+          learning_rate: scalar of at least 0.
 
         Returns:
           Scalar, int8: a `gdjax.RateVerdict`.
+
+        Raises:
+          ValueError: the learning rate is negative.
 
         >>> import gdjax
         >>> advice = gdjax.advise(lambda w: w**2, 1.0, "gd")
         >>> [gdjax.RateVerdict(int(advice.verdict(rate))).name for rate in (1e-3, 0.1, 1.1)]
         ['TOO_SMALL', 'FINE', 'TOO_LARGE']
         """
-        rate = checks.real_array("learning_rate", learning_rate)
+        rate = checks.real_array("learning_rate", learning_rate, least=0)
         speed, best = _shrinkage(self, rate), _shrinkage(self, self.best_rate)
         bowl = jnp.isfinite(self.condition)
         slow = jnp.where(bowl, speed * MUCH_SLOWER < best, rate * MUCH_SLOWER < self.best_rate)

@@ -100,7 +100,7 @@ def block_layout(
     if block_size is not None:
         block_size = checks.whole_number("block_size", block_size, least=1)
     if tile != "auto":
-        tile = checks.whole_number("tile", tile, least=1)
+        tile = min(checks.whole_number("tile", tile, least=1), prod(shape))
     lanes = block_size or max(1, min(BLOCK_LANES, BLOCK_BYTES // _lane_bytes(packing)))
     width, axis, turns, unrolled, abreast = lanes, -1, 8, 1, False
     if device.platform == "cpu":

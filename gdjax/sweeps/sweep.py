@@ -111,9 +111,9 @@ def sweep(
         it draws alone if `jax.vmap` leaves the generator's numbers as they are: "threefry2x32"
         does, "rbg" does not.
       progress: whether to show a bar; None shows it on a terminal where tqdm is installed.
-      tile: lanes that are computed together; "auto" chooses by what a lane computes. Where that
-        is a few numbers, it is rounded up to whole vectors; else the last bits of the results may
-        depend on it, as XLA compiles each width to code of its own.
+      tile: lanes that are computed together, at most all; "auto" chooses by what a lane computes.
+        Where that is a few numbers, it is rounded up to whole vectors; else the last bits of the
+        results may depend on it, as XLA compiles each width to code of its own.
       block_size: lanes of one call of a device, rounded up to whole tiles; it bounds the memory
         that a sweep needs beside its results.
       workers: blocks that a device computes at a time, each in a thread; left out, one for each

@@ -295,3 +295,17 @@ def test_states_of_both_kinds_of_rmsprop_are_taken(optimizer):
 def test_bad_input_is_named(call, error, message):
     with pytest.raises(error, match=message):
         call()
+
+
+@pytest.mark.parametrize(
+    ("ask", "name"),
+    [
+        (lambda advice: advice.verdict(-1.0), "learning_rate"),
+        (lambda advice: advice.contraction(jnp.array([0.1, -0.1])), "learning_rate"),
+        (lambda advice: advice.steps(-0.01), "learning_rate"),
+        (lambda advice: advice.steps(0.01, factor=0.5), "factor"),
+    ],
+)
+def test_what_no_rate_or_factor_can_be_is_refused(ask, name):
+    with pytest.raises(ValueError, match=f"^{name}: expected at least"):
+        ask(of_bowl())

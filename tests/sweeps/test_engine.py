@@ -104,6 +104,12 @@ def test_blocks_change_nothing(packed):
     np.testing.assert_array_equal(other.params["x"], packed.params["x"])
 
 
+def test_a_tile_is_no_wider_than_there_are_lanes():
+    runs = gdjax.sweep(slow_here_and_there, start=gdjax.grid((-3, 3, 4), (-3, 3, 4)), tile=10**6)
+    narrow = gdjax.sweep(slow_here_and_there, start=gdjax.grid((-3, 3, 4), (-3, 3, 4)), tile=16)
+    assert runs.work == narrow.work
+
+
 def test_a_sweep_leaves_nothing_behind_for_the_next(packed):
     steps, smaller = packed.steps.copy(), gdjax.grid(x=(-5, 5, 24), y=(-5, 5, 5))
     found = gdjax.sweep(slow_here_and_there, start=smaller, tile=32, block_size=64)
