@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax import lax
 
 from gdjax.descent import Descent, Status
 from gdjax.diagnosis.ahead import Ahead, go_on
@@ -42,6 +43,7 @@ class Dynamics(NamedTuple):
     ahead: Ahead
     trend: Trend
     lifts: jax.Array  # whether the loss falls more steeply later
+    endless: jax.Array  # whether it falls ever more steeply, as far as one looks
     leaves: jax.Array  # whether the run leaves for infinity, or for where there are no numbers
     noise_floor: jax.Array
     moves: jax.Array  # whether the next update is not 0
@@ -74,7 +76,9 @@ def look_ahead(d: Descent, end: End, start: Start, found: Found) -> Dynamics:
     if is_noisy(d.batches):
         noise_floor = batch_noise(d, end, found.gradient) >= norm(found.gradient)
         # Losses of batches scatter, but not up to here once it has come down.
-        seen = seen._replace(falls=seen.falls | ~noise_floor & (p.loss > highest_later(ahead)))
+        later_loss = at.loss(surface(d, ahead.state.params)[1])
+        lower = (p.loss > highest_later(ahead)) | (p.loss > later_loss)
+        seen = seen._replace(falls=seen.falls | ~noise_floor & lower)
     in_time = seen.steps
     if p.model is not None:
         # Where it arrives as one looks, that is when.
@@ -87,6 +91,7 @@ def look_ahead(d: Descent, end: End, start: Start, found: Found) -> Dynamics:
         ahead=ahead,
         trend=seen._replace(steps=in_time),
         lifts=seen.lifts | later.lifts,
+        endless=later.endless,
         leaves=~ahead.finite | seen.grows & (~seen.falls | later.endless),
         noise_floor=noise_floor,
         moves=jnp.any(update_of(d_on, state) != 0),
@@ -96,27 +101,34 @@ def look_ahead(d: Descent, end: End, start: Start, found: Found) -> Dynamics:
 
 
 def _centres(d: Descent, end: End, ahead: Ahead, seen: Trend) -> End:
-    """Return two ends around which a run moves, with a leading axis.
+    """Return ends around which a run moves, with a leading axis.
 
-    They are the critical point near the second; and that is the middle of its orbit, of a run
-    that has left the start, else the end.
+    They are critical points near two others, and the first of these: the middle of its orbit, of a
+    run that has left the start, else the end; and where it is when one has looked. In the middle
+    of a cycle from one minimum to another there is none.
     """
     orbits = ahead.finite & ~seen.falls & ~seen.grows & (ahead.windows > 0)
     left = ~ahead.finite | seen.grows | (end.status == Status.DIVERGED)
     fresh = strongly_typed(d.optimizer.init(d.params))
     about = [(orbits, (ahead.centre, ahead.state.opt_state)), (left, (d.params, fresh))]
-    params, opt_state = end.params, end.opt_state
+    # Before its first step an optimizer has no scale yet.
+    begun = (jnp.asarray(end.steps) > 0) | ~ahead.finite | (ahead.windows == 0)
+    params = end.params
+    opt_state = jax.tree.map(
+        lambda a, b: jnp.where(begun, a, b), end.opt_state, ahead.state.opt_state
+    )
     for chosen, other in about:
         params, opt_state = jax.tree.map(
             lambda a, b, chosen=chosen: jnp.where(chosen, a, b), other, (params, opt_state)
         )
     at, x = surface(d, params)
     own, unravel = real_vector(params)
-    critical = params
+    ends = [x]
     if not is_large(d):
-        critical = unravel(critical_point(at, x).astype(own.dtype))
-    about = [end._replace(params=p, opt_state=opt_state) for p in (critical, params)]
-    return jax.tree.map(lambda a, b: jnp.stack([a, b]), *about)
+        points = jnp.stack([x, jnp.where(orbits, surface(d, ahead.state.params)[1], x)])
+        ends = [*lax.map(lambda point: critical_point(at, point), points), x]
+    ends = [end._replace(params=unravel(x.astype(own.dtype)), opt_state=opt_state) for x in ends]
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *ends)
 
 
 def decided(d: Descent, end: End, start: Start, found: Found, on: Dynamics | None) -> Diagnosis:
@@ -131,6 +143,7 @@ def decided(d: Descent, end: End, start: Start, found: Found, on: Dynamics | Non
     descends = _is_any(verdict, DESCENTS)
     steps = unknown * 0 if on is None else on.trend.steps.astype(p.loss.dtype)
     never = is_orbit | _is_any(verdict, (Verdict.BOUNDED, Verdict.DIVERGED))
+    arrived = is_critical | ((verdict == Verdict.PLATEAU) & (p.grad_norm <= tol))
     limited = (end.status == Status.STEP_LIMIT) & (p.grad_norm > tol)
     at_floor = is_critical & p.at_noise & limited
     unstable = no
@@ -151,7 +164,7 @@ def decided(d: Descent, end: End, start: Start, found: Found, on: Dynamics | Non
         period=zero if on is None else jnp.where(is_orbit, on.ahead.orbit.period, 0),
         alignment=alignment,
         loss_slope=unknown if on is None else on.trend.slope.astype(p.loss.dtype),
-        steps_to_tolerance=jnp.where(is_critical, 0, jnp.where(never, jnp.inf, steps)),
+        steps_to_tolerance=jnp.where(arrived, 0, jnp.where(never, jnp.inf, steps)),
         lyapunov=unknown if on is None else on.trend.lyapunov.astype(p.loss.dtype),
         spectral_radius=unknown if on is None else on.spectral_radius,
         ill_conditioned=descends
@@ -190,6 +203,8 @@ def _verdict(d: Descent, end: End, start: Start, found: Found, on: Dynamics) -> 
             a.stays & critical & _has_descended(start, p) & _is_near(a.state.loss, p),
             p.kind,
         ),
+        # Steps of a bounded length do not grow, as those of Adam, but the gradient does.
+        (calm & on.endless & (p.grad_norm > start.grad_norm), Verdict.DIVERGED),
         (calm & on.lifts, Verdict.PLATEAU),
         (calm, Verdict.SLOW),
     ]

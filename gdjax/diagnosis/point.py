@@ -26,6 +26,7 @@ NOISY = 8.0  # what may be rounding, in units of the noise sampled
 REMAINING = 0.01  # of the descent, what may remain of it at a point that counts as critical
 EVEN = 100.0  # times what remains if all curvatures are alike, or else
 NEAR = 0.05  # of the way, what may remain of it there
+EXACT = 0.1  # of the gradient, what the quadratic model of that point may miss, or else
 
 
 class Point(NamedTuple):
@@ -115,7 +116,8 @@ def point(
     """
     a, m = approached(at, x, first, scale)
     probes = lax.cond(is_degenerate(a, m), lambda: probed_there(at, a, m, scale), nothing_seen)
-    near = norm(a.x - x) <= NEAR * scale
+    misses = norm(m.times(x - a.x) - first.gradient)
+    near = (norm(a.x - x) <= NEAR * scale) | (misses <= EXACT * norm(first.gradient))
     return described(first, first_loss, near, a, m, probes)
 
 

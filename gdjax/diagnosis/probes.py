@@ -63,6 +63,8 @@ def probed(
     far, half = lax.map(change, directions)
     part = jnp.where(far == 0, 0, half / jnp.where(far == 0, 1, far))
     sharp, sudden = part >= SHARP, part <= SUDDEN
+    # With nothing on the other side, it is the edge of a plateau.
+    sudden |= jnp.roll(far, len(far) // 2) == 0
     looked_at = jnp.any(directions != 0, axis=1)
     return Probes(
         rises=jnp.any(far > 0),

@@ -459,3 +459,81 @@ def test_what_is_out_of_budget_on_its_way_is_at_no_minimum(case, wide):
         np.testing.assert_allclose(
             found.steps_to_tolerance[late], whole.steps - budgets[late], rtol=0.02, atol=1
         )
+
+
+UNBOUNDED = {
+    "adam": (lambda w: w[0] ** 2 - w[1] ** 2, (1.0, 0.1), optax.adam(0.1)),
+    "adagrad": (lambda w: w[0] ** 2 - w[1] ** 4, (0.1, 0.1), optax.adagrad(0.5)),
+    "clipped": (
+        lambda w: w[0] ** 2 - w[1] ** 2,
+        (1.0, 0.1),
+        optax.chain(optax.clip_by_global_norm(1.0), optax.sgd(0.1)),
+    ),
+    "signs": (lambda w: -jnp.sum(w**2), (0.1,), optax.lion(0.1, weight_decay=0.0)),
+}
+
+
+@pytest.mark.parametrize(
+    "case", ["adam", *(pytest.param(c, marks=pytest.mark.long) for c in UNBOUNDED if c != "adam")]
+)
+def test_what_falls_ever_more_steeply_diverges_though_its_steps_stay_as_long(case):
+    loss, start, optimizer = UNBOUNDED[case]
+    found = diagnosed(Descent(loss, jnp.array(start), optimizer, max_steps=2000))
+    assert found.verdict == Verdict.DIVERGED
+
+
+@pytest.mark.parametrize(
+    "start", [-8.0, *(pytest.param(x, marks=pytest.mark.long) for x in (-7.9, 9.0))]
+)
+def test_saturated_slope_with_nothing_on_its_other_side_is_no_maximum(start):
+    d = Descent(lambda w: (jnp.tanh(w) - 0.5 * jnp.sign(start)) ** 2, start, optax.sgd(0.1))
+    found = diagnosed(replace(d, loss=lambda w: (jnp.tanh(w) + 0.5 * jnp.sign(start)) ** 2))
+    assert found.verdict in (Verdict.PLATEAU, Verdict.VALLEY)
+    assert diagnosed(d).verdict == Verdict.PLATEAU
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("start", [0.01, 0.003, 0.001, 0.0004])
+def test_run_that_began_beside_its_critical_point_still_ends_at_it(start):
+    def strict(w):
+        return w[0] ** 2 / 2 + w[1] ** 4 / 4 - w[1] ** 2 / 2
+
+    start = jnp.array([start, 0.0])
+    bowl = diagnosed(Descent(lambda w: jnp.sum(w**2) / 2, start, optax.sgd(0.1)))
+    saddle = diagnosed(Descent(strict, start, optax.sgd(0.1)))
+    assert (bowl.verdict, saddle.verdict) == (Verdict.MINIMUM, Verdict.SADDLE)
+
+
+def test_cycle_between_minima_too_sharp_for_the_rate_is_unstable():
+    d = Descent(lambda w: (w**2 - 1) ** 2 / 4, 0.5, optax.sgd(1.7), max_steps=5000)
+    found = diagnosed(d)  # the curvature of both is 2, and 1.7 * 2 beyond the limit of 2
+    assert found.verdict == Verdict.OSCILLATING
+    assert found.unstable
+
+
+@pytest.mark.long
+def test_adam_before_its_first_step_is_not_unstable():
+    found = diagnosed(Descent(lambda w: jax.nn.softplus(-w), 14.0, optax.adam(1e-3)))
+    assert found.verdict == Verdict.PLATEAU
+    assert not found.unstable
+    assert found.steps_to_tolerance == 0
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(("rate", "steps"), [(1e-4, 300), (1e-3, 100), (1e-2, 20)])
+@pytest.mark.parametrize("size", [4, 32])
+def test_batches_whose_losses_scatter_more_than_they_fall_are_slow(rate, steps, size):
+    x = jnp.linspace(-1, 1, 64)
+    y = 3 * x + 1 + 0.3 * jax.random.normal(jax.random.key(1), x.shape)
+
+    def loss(params, batch):
+        x, y = batch
+        return jnp.mean((params["w"] * x + params["b"] - y) ** 2)
+
+    drawn = gdjax.batches.mini((x, y), size)
+    start = {"w": 0.0, "b": 0.0}
+    key = jax.random.key(0)
+    d = Descent(loss, start, optax.sgd(rate), batches=drawn, key=key, max_steps=steps)
+    found = diagnosed(d)
+    assert found.verdict == Verdict.SLOW
+    assert not found.noise_floor
