@@ -14,7 +14,7 @@ from jax import lax
 from gdjax.curvature.lanczos import times
 from gdjax.descent import Descent, State
 from gdjax.descent.stepping import updated
-from gdjax.diagnosis.ahead import MOST_WINDOWS, WINDOW, Ahead
+from gdjax.diagnosis.ahead import MOST_WINDOWS, WINDOW
 from gdjax.diagnosis.surface import Model
 from gdjax.losses import value_and_ascent
 from gdjax.trees import PyTree, max_abs, real_vector
@@ -24,6 +24,18 @@ STRETCH = MOST // 4  # of the last ones: over two of them the decay along each a
 DOUBLINGS = 40  # of the number of steps, as far as one looks
 HALVINGS = 30  # of the last doubling
 ALIKE = 2.0  # times the gradient seen, what the model's may be where it holds
+
+
+class Outlook(NamedTuple):
+    """From where a run is followed on a quadratic model."""
+
+    state: State
+    model: Model  # at a critical point
+    centre: jax.Array  # [dim] that point
+    before: jax.Array  # int32 [] steps of the run before
+    seen: jax.Array  # int32 [] steps after which its gradient is known
+    grad_norm: jax.Array  # [] that gradient
+    wanted: jax.Array  # bool []
 
 
 class _Walk(NamedTuple):
@@ -36,42 +48,39 @@ class _Walk(NamedTuple):
     moments: jax.Array  # [n] second moments of the gradient before these, where there are any
 
 
-def arrival(
-    d: Descent,
-    state: State,
-    ahead: Ahead,
-    m: Model,
-    away: jax.Array,
-    tol: jax.Array,
-    wanted: jax.Array,
-) -> jax.Array:
+def arrival(d: Descent, outlooks: list[Outlook], tol: jax.Array) -> jax.Array:
     """Return after how many steps the tolerance holds, by a model that foretells what was seen.
 
-    It is NaN where the model does not, where it is not `wanted`, and where the tolerance never
-    holds on it.
+    It is that of the first outlook that does, and inf where at a minimum it never holds, as where
+    steps become rounding before; NaN where none does or is wanted.
 
     Args:
-      d: a plain descent in few parameters.
-      state: its state at the end of the run.
-      ahead: what was seen when it went on.
-      m: the model at a critical point.
-      away: [dim] from there to the end.
+      d: a plain descent.
+      outlooks: on models of its loss.
       tol: of the largest absolute entry of the gradient.
-      wanted: bool [].
     """
+
+    def look(found: jax.Array, outlook: Outlook) -> tuple[jax.Array, None]:
+        wanted = outlook.wanted & jnp.isnan(found)
+        later = _arrival(d, outlook._replace(wanted=wanted), tol)
+        return jnp.where(jnp.isnan(found), later, found), None
+
+    stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *outlooks)
+    return lax.scan(look, jnp.full_like(tol, jnp.nan), stacked)[0]
+
+
+def _arrival(d: Descent, outlook: Outlook, tol: jax.Array) -> jax.Array:
+    m, state, seen, wanted = outlook.model, outlook.state, outlook.seen, outlook.wanted
     curvatures = jnp.where(m.flat, 0, m.curvatures)
 
     def along(params: PyTree) -> jax.Array:
-        return times(real_vector(params)[0].astype(curvatures.dtype), m.axes)
+        return times(real_vector(params)[0].astype(curvatures.dtype) - outlook.centre, m.axes)
 
     def quadratic(params: PyTree) -> jax.Array:
         return jnp.sum(curvatures * along(params) ** 2) / 2
 
     on_model = replace(d, loss=quadratic, args=(), batches=None)
-    own, unravel = real_vector(state.params)
-    params = unravel(away.astype(own.dtype))
-    loss, grad = value_and_ascent(quadratic, params, ())
-    seen = ahead.windows * WINDOW
+    loss, grad = value_and_ascent(quadratic, state.params, ())
 
     def step(w: _Walk) -> _Walk:
         after = updated(on_model, w.state)
@@ -85,7 +94,7 @@ def arrival(
             number,
             jnp.where(number == seen, max_abs(after.grad).astype(tol.dtype), w.foretold),
             w.energies + jnp.where(here, slopes**2, 0),
-            jnp.where(begins, _second_moments(after.opt_state), w.moments),
+            jnp.where(begins, second_moments(after.opt_state), w.moments),
         )
 
     def goes_on(w: _Walk) -> jax.Array:
@@ -93,25 +102,35 @@ def arrival(
 
     none = jnp.zeros((), jnp.int32)
     first = _Walk(
-        state._replace(params=params, loss=loss, grad=grad, step=none),
+        state._replace(loss=loss, grad=grad, step=none),
         none,
-        jnp.zeros_like(tol),
+        max_abs(grad).astype(tol.dtype),
         jnp.zeros((2, curvatures.size), curvatures.dtype),
-        _second_moments(state.opt_state),
+        second_moments(state.opt_state),
     )
     walk = lax.while_loop(goes_on, step, first)
-    last = ahead.seen.grad_norm[jnp.maximum(ahead.windows - 1, 0)]
-    holds = (walk.foretold <= ALIKE * last) & (last <= ALIKE * walk.foretold)
+    holds = are_alike(walk.foretold, outlook.grad_norm)
     arrived = max_abs(walk.state.grad) <= tol
-    moments = _second_moments(walk.state.opt_state)
+    moments = second_moments(walk.state.opt_state)
     faded = jnp.min(jnp.where(moments > 0, walk.moments / moments, jnp.inf), initial=jnp.inf)
     growth = jnp.where(jnp.isfinite(faded), jnp.log(jnp.maximum(faded, 1)), 0) / (4 * STRETCH)
     later = _later(m, curvatures * along(walk.state.params), walk.energies, growth, tol)
-    found = walk.steps + jnp.where(arrived, 0, later)
-    return jnp.where(wanted & holds & jnp.isfinite(found), found, jnp.nan)
+    found = outlook.before + walk.steps + jnp.where(arrived, 0, later)
+    found = jnp.where(is_bottom(m) | jnp.isfinite(found), found, jnp.nan)
+    return jnp.where(wanted & holds, found, jnp.nan)
 
 
-def _second_moments(opt_state: Any) -> jax.Array:
+def are_alike(one: jax.Array, other: jax.Array) -> jax.Array:
+    """Return whether a model's gradient is about that seen."""
+    return (one <= ALIKE * other) & (other <= ALIKE * one)
+
+
+def is_bottom(m: Model) -> jax.Array:
+    """Return whether all curvatures of a model are positive."""
+    return (m.curvatures[0] > 0) & ~jnp.any(m.flat)
+
+
+def second_moments(opt_state: Any) -> jax.Array:
     """Return those of Adam and its like: steps grow as the root of these fades."""
     found = optax.tree.get_all_with_path(opt_state, "nu_max")  # of AMSGrad, which fade never
     found = found or optax.tree.get_all_with_path(opt_state, "nu")

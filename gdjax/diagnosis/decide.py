@@ -6,9 +6,9 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from gdjax.descent import Descent, Status
-from gdjax.diagnosis.ahead import Ahead, go_on
-from gdjax.diagnosis.arrival import arrival
+from gdjax.descent import Descent, State, Status
+from gdjax.diagnosis.ahead import WINDOW, Ahead, go_on
+from gdjax.diagnosis.arrival import Outlook, are_alike, arrival, is_bottom, second_moments
 from gdjax.diagnosis.end import End, asks_for_gradient, is_noisy, plain, state_at, update_of
 from gdjax.diagnosis.flags import ill_conditioned, spiked
 from gdjax.diagnosis.noise import batch_noise
@@ -16,11 +16,20 @@ from gdjax.diagnosis.point import NOISY, NONE, REMAINING, Point, critical_point
 from gdjax.diagnosis.probes import downhill
 from gdjax.diagnosis.stability import spectral_radius
 from gdjax.diagnosis.start import Start
-from gdjax.diagnosis.surface import is_large, norm, surface
+from gdjax.diagnosis.surface import (
+    Surface,
+    gradient_and_product,
+    is_large,
+    model,
+    norm,
+    surface,
+)
 from gdjax.diagnosis.trend import Trend, highest_later, trend
 from gdjax.diagnosis.verdict import Diagnosis, Verdict
 from gdjax.trees import real_vector, strongly_typed
 
+CRITICAL = 1e-3  # of the gradient seen, what is left of it at a critical point
+FADED = 1e-6  # of the curvature, what is left of it where it vanishes
 CLOSE = 1e-3  # of the descent, what remains of it at a saddle that a run has not left
 
 LEFT = (Verdict.SADDLE, Verdict.MAXIMUM)  # where runs do not stay, but may stop
@@ -80,12 +89,10 @@ def look_ahead(d: Descent, end: End, start: Start, found: Found) -> Dynamics:
         lower = (p.loss > highest_later(ahead)) | (p.loss > later_loss)
         seen = seen._replace(falls=seen.falls | ~noise_floor & lower)
     in_time = seen.steps
-    if p.model is not None:
-        # Where it arrives as one looks, that is when.
-        asked = (p.kind != NONE) & ahead.finite & ~ahead.closed & (ahead.first == 0)
-        foretold = arrival(d_on, state, ahead, p.model, x - p.x, tol, asked)
-        in_time = jnp.where(jnp.isnan(foretold), in_time, foretold)
-    radius, unstable = spectral_radius(d_on, _centres(d, end, ahead, seen))
+    centres, later_point = _centres(d, end, ahead, seen)
+    foretold = arrival(d_on, _outlooks(at, state, ahead, p, later_point), tol)
+    in_time = jnp.where(jnp.isnan(foretold), in_time, foretold)
+    radius, unstable = spectral_radius(d_on, centres)
     later = downhill(at, x, p.loss, found.gradient, p.noise.loss, start.scale)
     return Dynamics(
         ahead=ahead,
@@ -100,8 +107,38 @@ def look_ahead(d: Descent, end: End, start: Start, found: Found) -> Dynamics:
     )
 
 
-def _centres(d: Descent, end: End, ahead: Ahead, seen: Trend) -> End:
-    """Return ends around which a run moves, with a leading axis.
+def _outlooks(
+    at: Surface, state: State, ahead: Ahead, p: Point, later_point: jax.Array | None
+) -> list[Outlook]:
+    """Return models on which a run is followed: at the point near its end, and near a later one."""
+    # Where it arrives as one looks, that is when.
+    asked = ahead.finite & ~ahead.closed & (ahead.first == 0) & (ahead.windows > 0)
+    steps, none = ahead.windows * WINDOW, jnp.zeros((), jnp.int32)
+    last = ahead.seen.grad_norm[jnp.maximum(ahead.windows - 1, 0)]
+    first = Outlook(state, p.model, p.x, none, steps, last, asked & (p.kind != NONE))
+    if later_point is None:
+        m, centre, critical = p.model, p.x, p.kind != NONE
+    else:
+        m, centre = model(at, later_point), later_point
+        critical = norm(m.gradient) <= CRITICAL * last
+    own, unravel = real_vector(ahead.state.params)
+    x, slowest = own.astype(centre.dtype), m.axes[:, 0]
+    if later_point is not None:
+        # Along a tail, and towards a degenerate minimum, the curvature vanishes with the gradient.
+        _, product = gradient_and_product(at, x, slowest)
+        critical &= m.curvatures[0] >= FADED * jnp.abs(jnp.sum(slowest * product))
+    # Where the way there is bent, what is left of it in the end is along the slowest axis.
+    bent = centre + slowest * last / jnp.max(jnp.abs(m.times(slowest)))
+    straight = are_alike(jnp.max(jnp.abs(m.times(x - centre))), last)
+    if second_moments(state.opt_state).size:  # each entry has a rate of its own
+        critical &= straight
+    later = ahead.state._replace(params=unravel(jnp.where(straight, x, bent).astype(own.dtype)))
+    second = Outlook(later, m, centre, steps, none, last, asked & is_bottom(m) & critical)
+    return [second] if later_point is None else [first, second]
+
+
+def _centres(d: Descent, end: End, ahead: Ahead, seen: Trend) -> tuple[End, jax.Array | None]:
+    """Return ends around which a run moves, with a leading axis, and a critical point later on.
 
     They are critical points near two others, and the first of these: the middle of its orbit, of a
     run that has left the start, else the end; and where it is when one has looked. In the middle
@@ -123,12 +160,13 @@ def _centres(d: Descent, end: End, ahead: Ahead, seen: Trend) -> End:
         )
     at, x = surface(d, params)
     own, unravel = real_vector(params)
-    ends = [x]
+    ends, later = [x], None
     if not is_large(d):
-        points = jnp.stack([x, jnp.where(orbits, surface(d, ahead.state.params)[1], x)])
-        ends = [*lax.map(lambda point: critical_point(at, point), points), x]
+        points = jnp.stack([x, surface(d, ahead.state.params)[1]])
+        first, later = lax.map(lambda point: critical_point(at, point), points)
+        ends = [first, jnp.where(orbits, later, first), x]
     ends = [end._replace(params=unravel(x.astype(own.dtype)), opt_state=opt_state) for x in ends]
-    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *ends)
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *ends), later
 
 
 def decided(d: Descent, end: End, start: Start, found: Found, on: Dynamics | None) -> Diagnosis:

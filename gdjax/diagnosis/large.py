@@ -8,7 +8,7 @@ from jax import lax
 from jax.scipy.sparse.linalg import cg
 
 from gdjax.curvature.extremes import End, both_ends, steps_for
-from gdjax.curvature.lanczos import Product, solved
+from gdjax.curvature.lanczos import Product, solved, times
 from gdjax.diagnosis.point import (
     ARRIVED,
     EVEN,
@@ -22,7 +22,7 @@ from gdjax.diagnosis.point import (
     kind_of,
 )
 from gdjax.diagnosis.probes import nothing_seen, probed, turned_down, unit_rows
-from gdjax.diagnosis.surface import Surface, flatness, noise, norm
+from gdjax.diagnosis.surface import Model, Surface, flatness, noise, norm
 
 REDUCED = 0.1  # of the gradient, what a step of Newton's method leaves of it at most
 BESIDE = 0.1  # of the curvature along a step, what that along a valley's side may be
@@ -71,7 +71,7 @@ def large_point(
     found = Point(
         kind=jnp.where(arrived & ~probes.slides, kind, NONE),
         x=path.x,
-        model=None,
+        model=_along(vector, ends.least, flat, path),
         loss=loss,
         grad_norm=jnp.max(jnp.abs(gradient)),
         curvature_min=ends.least,
@@ -85,6 +85,13 @@ def large_point(
         noise=rounding,
     )
     return found, gradient, limit
+
+
+def _along(vector: jax.Array, curvature: jax.Array, flat: jax.Array, path: "_Path") -> Model:
+    """Return the quadratic model along one axis [dim]."""
+    axes = vector[:, None]
+    slopes = times(path.gradient, axes)
+    return Model(path.loss, path.gradient, slopes, curvature[None], axes, flat[None])
 
 
 class _Ends(NamedTuple):

@@ -34,7 +34,7 @@ class Point(NamedTuple):
 
     kind: jax.Array  # int32 [] a Verdict, NONE where there is no critical point
     x: jax.Array  # [dim] where Newton's method leads
-    model: Model | None  # there; None where there are too many parameters for one
+    model: Model  # there; of many parameters, along the axis of the least curvature
     loss: jax.Array
     grad_norm: jax.Array
     curvature_min: jax.Array

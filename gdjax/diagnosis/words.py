@@ -88,11 +88,11 @@ def _plateau(found: Any) -> str:
 
 def _slow(found: Any) -> str:
     steps = float(found.steps_to_tolerance)
-    when = (
-        "it will not reach its tolerance"
-        if not np.isfinite(steps)
-        else f"it needs about {_steps(steps)} more to reach its tolerance"
-    )
+    when = f"it needs about {_steps(steps)} more to reach its tolerance"
+    if np.isinf(steps):
+        when = "it will not reach its tolerance"
+    elif np.isnan(steps):
+        when = "when it reaches its tolerance cannot be told yet"
     return f"the run was still descending{_slope(found)}; {when}."
 
 

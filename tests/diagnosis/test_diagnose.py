@@ -537,3 +537,50 @@ def test_batches_whose_losses_scatter_more_than_they_fall_are_slow(rate, steps, 
     found = diagnosed(d)
     assert found.verdict == Verdict.SLOW
     assert not found.noise_floor
+
+
+def rosenbrock(w):
+    return (1 - w[0]) ** 2 + 100 * (w[1] - w[0] ** 2) ** 2
+
+
+def spread_out(w):
+    return jnp.sum(jnp.linspace(1.0, 50.0, w.size) * w**2) / 2
+
+
+FAR_FROM_THE_END = {
+    "bent valley": (rosenbrock, (-1.2, 1.0), optax.sgd(1e-3), 1000, 0.15),
+    "heavy ball": (rosenbrock, (-1.2, 1.0), optax.sgd(5e-4, momentum=0.9), 500, 0.1),
+    "beyond a ridge": (himmelblau, (0.0, 0.0), optax.sgd(5e-4), 20, 0.05),
+    "two scales": (
+        lambda w: jnp.sum(jnp.array([1.0, 1000.0]) * (w - 3) ** 2) / 2,
+        (0.0, 0.0),
+        optax.sgd(1e-3),
+        200,
+        0.01,
+    ),
+    "decay": (spread_out, (3.0, 3.0), optax.adamw(0.01, weight_decay=0.5), 300, 0.01),
+    "many parameters": (spread_out, (1.0,) * 400, optax.sgd(1e-3), 500, 0.05),
+}
+
+
+@pytest.mark.parametrize("wide", [False, True])
+@pytest.mark.parametrize("case", FAR_FROM_THE_END)
+@pytest.mark.long
+def test_steps_to_a_distant_end_are_about_those_it_takes(case, wide):
+    loss, start, optimizer, steps, off = FAR_FROM_THE_END[case]
+    with jax.enable_x64(wide):
+        d = Descent(loss, jnp.array(start), optimizer, max_steps=steps)
+        result = gdjax.run(d)
+        found = gdjax.diagnose(d, result)
+        rest = gdjax.run(replace(d, max_steps=10**6), result.state)
+    assert rest.status == gdjax.Status.CONVERGED
+    assert found.verdict == Verdict.SLOW
+    np.testing.assert_allclose(found.steps_to_tolerance, rest.steps - result.steps, rtol=off)
+
+
+def test_what_rounding_stops_on_its_way_never_reaches_its_tolerance():
+    d = Descent(himmelblau, jnp.array([2.9, 2.1]), optax.sgd(1e-4), max_steps=600)
+    found = diagnosed(d)  # the last steps are less than half a unit in the last place
+    assert gdjax.run(replace(d, max_steps=10**5)).status == gdjax.Status.STEP_LIMIT
+    assert found.verdict == Verdict.SLOW
+    assert found.steps_to_tolerance == np.inf
