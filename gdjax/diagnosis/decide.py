@@ -116,17 +116,18 @@ def _outlooks(
     steps, none = ahead.windows * WINDOW, jnp.zeros((), jnp.int32)
     last = ahead.seen.grad_norm[jnp.maximum(ahead.windows - 1, 0)]
     first = Outlook(state, p.model, p.x, none, steps, last, asked & (p.kind != NONE))
+    own, unravel = real_vector(ahead.state.params)
+    x = own.astype(p.x.dtype)
     if later_point is None:
         m, centre, critical = p.model, p.x, p.kind != NONE
+        slowest = m.axes[:, 0]
     else:
         m, centre = model(at, later_point), later_point
-        critical = norm(m.gradient) <= CRITICAL * last
-    own, unravel = real_vector(ahead.state.params)
-    x, slowest = own.astype(centre.dtype), m.axes[:, 0]
-    if later_point is not None:
+        slowest = m.axes[:, 0]
         # Along a tail, and towards a degenerate minimum, the curvature vanishes with the gradient.
         _, product = gradient_and_product(at, x, slowest)
-        critical &= m.curvatures[0] >= FADED * jnp.abs(jnp.sum(slowest * product))
+        kept = m.curvatures[0] >= FADED * jnp.abs(jnp.sum(slowest * product))
+        critical = kept & (norm(m.gradient) <= CRITICAL * last)
     # Where the way there is bent, what is left of it in the end is along the slowest axis.
     bent = centre + slowest * last / jnp.max(jnp.abs(m.times(slowest)))
     straight = are_alike(jnp.max(jnp.abs(m.times(x - centre))), last)
@@ -147,13 +148,15 @@ def _centres(d: Descent, end: End, ahead: Ahead, seen: Trend) -> tuple[End, jax.
     orbits = ahead.finite & ~seen.falls & ~seen.grows & (ahead.windows > 0)
     left = ~ahead.finite | seen.grows | (end.status == Status.DIVERGED)
     fresh = strongly_typed(d.optimizer.init(d.params))
-    about = [(orbits, (ahead.centre, ahead.state.opt_state)), (left, (d.params, fresh))]
+    later_on = ahead.state.opt_state
     # Before its first step an optimizer has no scale yet.
-    begun = (jnp.asarray(end.steps) > 0) | ~ahead.finite | (ahead.windows == 0)
-    params = end.params
-    opt_state = jax.tree.map(
-        lambda a, b: jnp.where(begun, a, b), end.opt_state, ahead.state.opt_state
-    )
+    unscaled = (jnp.asarray(end.steps) == 0) & ahead.finite & (ahead.windows > 0)
+    about = [
+        (unscaled, (end.params, later_on)),
+        (orbits, (ahead.centre, later_on)),
+        (left, (d.params, fresh)),
+    ]
+    params, opt_state = end.params, end.opt_state
     for chosen, other in about:
         params, opt_state = jax.tree.map(
             lambda a, b, chosen=chosen: jnp.where(chosen, a, b), other, (params, opt_state)

@@ -47,9 +47,7 @@ class Diagnosis(NamedTuple):
     period: Array  # int32 [] steps, 1 to 32 where the orbit is periodic, else 0
     alignment: Array  # [] mean cosine of the angle between consecutive steps
     loss_slope: Array  # [] change of the loss in a step, over the next stretch
-    steps_to_tolerance: (
-        Array  # [] predicted; 0 where it holds, infinite where it never will, or NaN
-    )
+    steps_to_tolerance: Array  # [] predicted; 0 where it holds, infinite where it never will
     lyapunov: Array  # [] exponent of the update map, in 1 / step
     spectral_radius: Array  # [] growth in a step of a deviation from the run, linearised
     ill_conditioned: Array  # bool [] steps zigzag, or the curvatures are far apart
