@@ -8,12 +8,12 @@ import jax.numpy as jnp
 from jax import lax
 from jax.custom_batching import custom_vmap
 
-from gdjax.descent.description import Descent, recorders, whole_arguments
+from gdjax.descent.description import Descent, recorders, whole_arguments, with_recorded
 from gdjax.descent.loop import advanced
 from gdjax.descent.state import State, Status
-from gdjax.descent.stepping import first_state
+from gdjax.descent.stepping import first_state, folds
 from gdjax.record import Every, OfLoss, Series
-from gdjax.trees import PyTree
+from gdjax.trees import PyTree, strongly_typed
 
 
 def recorders_of_histories(d: Descent) -> list[Every]:
@@ -58,20 +58,45 @@ def common_period(every: list[Every]) -> int:
     return gcd(*(recorder.period for recorder in every))
 
 
+def recorded(d: Descent, state: State, histories: list[Series]) -> PyTree:
+    """Return what a descent recorded up to a state, shaped as its recorders."""
+    history, memory = iter(histories), iter(zip(folds(d), state.folds))
+    found = []
+    for recorder in recorders(d.record):
+        if isinstance(recorder, Every):
+            found.append(next(history))
+        else:
+            fold, accumulated = next(memory)
+            left = state.limit - state.step
+            found.append(fold.finish(fold.pad(accumulated, state, left)))
+    return with_recorded(d.record, found)
+
+
 def _ceil_div(dividend, divisor):
     return -(-dividend // divisor)
 
 
-def _entry(recorder: Every, state: State, d: Descent) -> Series:
+def entry(recorder: Every, state: State, d: Descent) -> PyTree:
+    """Return what is recorded of a state of a descent, as arrays."""
     args = whole_arguments(d) if isinstance(recorder.of, OfLoss) else ()
-    return Series(state.step, recorder.entry(state, d.loss, args))
+    return jax.tree.map(jnp.asarray, strongly_typed(recorder.entry(state, d.loss, args)))
+
+
+def _entry(recorder: Every, state: State, d: Descent) -> Series:
+    return Series(state.step, entry(recorder, state, d))
+
+
+def rows(recorder: Every, d: Descent) -> int:
+    """Return the number of entries of a history."""
+    assert isinstance(d.max_steps, int)
+    return _ceil_div(d.max_steps, recorder.period) + 1
 
 
 def empty(recorder: Every, state: State, d: Descent) -> Series:
     """Return a history that holds its first entry."""
-    rows = _ceil_div(d.max_steps, recorder.period) + 1
+    count = rows(recorder, d)
     return jax.tree.map(
-        lambda leaf: jnp.zeros((rows, *jnp.shape(leaf)), jnp.result_type(leaf)).at[0].set(leaf),
+        lambda leaf: jnp.zeros((count, *leaf.shape), leaf.dtype).at[0].set(leaf),
         _entry(recorder, state, d),
     )
 

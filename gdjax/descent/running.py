@@ -6,16 +6,14 @@ from gdjax.batches import HostBatches
 from gdjax.descent.description import (
     Descent,
     checked,
-    recorders,
-    with_recorded,
     with_traced_budget,
 )
-from gdjax.descent.histories import recorders_of_histories, with_histories
+from gdjax.descent.histories import recorded, recorders_of_histories, with_histories
 from gdjax.descent.programs import compiled
 from gdjax.descent.reopening import reopened
 from gdjax.descent.state import Result, State
-from gdjax.descent.stepping import folds, grad_norm
-from gdjax.record import Every, Series
+from gdjax.descent.stepping import grad_norm
+from gdjax.record import Series
 from gdjax.trees import PyTree
 
 
@@ -76,13 +74,4 @@ def execute(d: Descent, state: State | None) -> Result:
 
 
 def _finished(d: Descent, state: State, histories: list[Series]) -> Result:
-    history, memory = iter(histories), iter(zip(folds(d), state.folds))
-    recorded = []
-    for recorder in recorders(d.record):
-        if isinstance(recorder, Every):
-            recorded.append(next(history))
-        else:
-            fold, accumulated = next(memory)
-            left = state.limit - state.step
-            recorded.append(fold.finish(fold.pad(accumulated, state, left)))
-    return Result.of(None, state, grad_norm(state), with_recorded(d.record, recorded))
+    return Result.of(None, state, grad_norm(state), recorded(d, state, histories))

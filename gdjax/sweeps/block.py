@@ -10,6 +10,7 @@ from jax import lax
 
 from gdjax.descent import Status
 from gdjax.sweeps.boxes import traced_place
+from gdjax.sweeps.histories import common_period, filled_rows, with_entry, without_entries
 from gdjax.sweeps.packed import Packing
 from gdjax.sweeps.traced_lane import TracedLane
 from gdjax.sweeps.turns import ended, is_running, is_undecided, updates
@@ -109,7 +110,9 @@ def packings(traced: TracedLane, dims: int, sources: PyTree, key: Any) -> Packin
         parts = traced.waiting
         shared = parts.share(traced.constants, sources, key)
         own, state = parts.begin(shared, number, number, [number] * dims)
-        return state, parts.end(shared, own, state)[1]
+        nothing = [jnp.zeros(v.aval.shape, v.aval.dtype) for v in parts.recorded.before]
+        _, kept, histories = parts.end(shared, own, state, nothing, nothing)
+        return [*state, *histories], kept
 
     number = jax.ShapeDtypeStruct((), jnp.int32)
     state, kept = jax.eval_shape(lane, sources, key, number)
@@ -145,15 +148,18 @@ def run_block(
     none = jnp.zeros((), jnp.int32)
     shared = parts.share(traced.constants, sources, key, *[none] * is_fresh)
     axes = [None if common else axis for common in parts.common]
+    rows_axis = axis if axis < 0 else axis + 1
 
     def begun(tile: Any) -> tuple:
         """Return what the lanes of a tile compute once, their states, and how many they are."""
         if isinstance(block, Fresh):
             place, count = _in_box(layout, block, tile)
             begin = jax.vmap(lambda *lane: parts.begin(shared, *lane), out_axes=(axis, axes))
-            return *begin(_numbers(place, strides), place), count
+            nothing = [for_each_lane(jnp.zeros(v.aval.shape, v.aval.dtype)) for v in before]
+            return *begin(_numbers(place, strides), place), nothing, count
         place, base, count = _in_line(layout, block, tile)
         packed = packing.state.read(block.state, tile * width, width, axis)
+        packed, histories = packed[: len(axes)], packed[len(axes) :]
 
         def go_on(packed: list, base: Any, *lane: Any) -> tuple:
             own, first = parts.begin(shared, base, *lane)
@@ -161,61 +167,69 @@ def run_block(
             return own, chosen
 
         begin = jax.vmap(go_on, (axis, 0, 0, 0), axis)
-        return *begin(packed, base, _numbers(place, strides), place), count
+        return *begin(packed, base, _numbers(place, strides), place), histories, count
 
     def run_tile(tile: Any, grace: Any, rounds: Rounds) -> tuple:
-        own, (code, *rest), count = begun(tile)
+        own, (code, *rest), before, count = begun(tile)
         present = jnp.arange(width, dtype=jnp.int32) < count
         state = [jnp.where(present, 0, ended(0, Status.STEP_LIMIT)).astype(code.dtype), *rest]
         step = jax.vmap(
             lambda own, count, state: parts.turn(shared, own, count, state, layout.abreast),
             (axis, None, axes),
-            axes,
+            (axes, axis),
         )
-        end = jax.vmap(lambda own, state: parts.end(shared, own, state), (axis, axes), axis)
+        end = jax.vmap(partial(parts.end, shared), (axis, axes, axis, rows_axis), axis)
         step = partial(step, own)
-        state, turns, borne = turned(step, state, count, grace, rounds)
-        code, kept = end(own, state)
+        (state, seen), turns, borne = turned(step, state, count, grace, rounds)
+        code, kept, histories = end(own, state, before, filled_rows(seen))
         again = jnp.zeros((), bool)
-        if is_fresh and not (traced.at_once or traced.careful):
+        if is_fresh and not traced.careful:
             state[0], again = code, is_undecided(code)
         useful = jnp.where(again, 0, updates(state[0]))
-        if traced.at_once:
-            turns = jnp.max(useful)
         open_lanes = _count(is_running(state[0]) | again)
         counts = jnp.stack([turns, jnp.sum(useful, dtype=jnp.int32), open_lanes])
         state = [
             jax.tree.map(for_each_lane, leaf) if common else leaf
             for leaf, common in zip(state, parts.common)
         ]
-        return kept, state, counts, grace - borne
+        return kept, [*state, *histories], counts, grace - borne
 
     def for_each_lane(common: Any) -> Any:
         return jnp.repeat(jnp.expand_dims(common, axis), width, axis)
 
     def turned(
         step: Any, state: list, count: Any, grace: Any, rounds: Rounds
-    ) -> tuple[list, Any, Any]:
+    ) -> tuple[tuple[list, list], Any, Any]:
         def unfinished(carry: tuple) -> Any:
             _, alive, turns, _, borne = carry
-            return (alive > 0) & (turns < rounds.turns) & (borne <= grace)
+            goes_on = (turns < rounds.turns) & (borne <= grace)
+            if period > 1:  # else the entries of its lanes would be due apart from then on
+                goes_on |= lax.rem(turns, np.int32(period)) != 0
+            return (alive > 0) & goes_on
+
+        def step_and_write(turns: Any, carry: tuple[list, list]) -> tuple[list, list]:
+            state, entries = step(turns, carry[0])
+            return state, [with_entry(*leaf, turns) for leaf in zip(traced.rows, carry[1], entries)]
 
         def look(carry: tuple) -> tuple:
             state, alive, turns, waste, borne = carry
-            several = partial(_several, step, layout.unrolled, turns)
+            several = partial(_several, step_and_write, layout.unrolled, turns)
             state = lax.fori_loop(0, layout.turns // layout.unrolled, several, state)
             waste += layout.turns * (count - alive)
-            alive = _count(is_running(state[0]))
+            alive = _count(is_running(state[0][0]))
             impatient = waste - rounds.patience * alive
             borne = jnp.where(alive > 0, jnp.maximum(borne, impatient), borne)
             return state, alive, turns + layout.turns, waste, borne
 
-        carry = state, count, none, none, none
-        state, _, turns, _, borne = lax.while_loop(unfinished, look, carry)
-        return state, turns, jnp.minimum(borne, grace)
+        entries = jax.eval_shape(step, none, state)[1]
+        begin = state, list(map(without_entries, traced.rows, entries))
+        carry = begin, count, none, none, none
+        end, _, turns, _, borne = lax.while_loop(unfinished, look, carry)
+        return end, turns, jnp.minimum(borne, grace)
 
     stored = packing.left if is_fresh else packing.state
-    sources = traced.sources
+    sources, period = traced.sources, common_period(traced.rows)
+    before = parts.recorded.before
 
     def write_tile(carry: tuple) -> tuple:
         tile, numbers, grace, done = carry
@@ -243,7 +257,7 @@ def _whole(*shape: int) -> jax.ShapeDtypeStruct:
     return jax.ShapeDtypeStruct(shape, jnp.int32)
 
 
-def _several(step: Any, unrolled: int, turns: Any, i: Any, state: list) -> list:
+def _several(step: Any, unrolled: int, turns: Any, i: Any, state: PyTree) -> PyTree:
     for k in range(unrolled):
         state = step(turns + i * unrolled + k, state)
     return state

@@ -90,8 +90,7 @@ class Slot:
         kind = Waiting if isinstance(block, Waiting) else Fresh
         with self.lock:
             if not self.programs and kind is Fresh:
-                goes_on = not (self.sweep.traced.at_once or self.sweep.spread)
-                self._compile(*[Waiting] * goes_on, Fresh)  # the longer one first
+                self._compile(*[Waiting] * (not self.sweep.spread), Fresh)  # the longer one first
             if kind not in self.programs:  # after more turns than a round has
                 self._compile(kind)
             return self.programs[kind]

@@ -33,7 +33,6 @@ SMALL_LOOP = 1024  # bytes that a loop carries at most of which XLA makes one fu
 CODE_BYTES = 4  # that it carries of each lane, beside its parameters
 VECTOR = 16  # lanes, of the widest vectors of CPUs
 FEW_BYTES = 2**16  # that a call takes as fast from numpy
-WHOLE_RUNS = 64
 SECONDS_A_BLOCK = 4e-3  # or more, where there are enough lanes for all workers
 SECONDS_A_NUMBER = 2e-11  # that a turn computes, roughly
 BLOCKS_A_WORKER = 3  # so that none waits long for the last one
@@ -163,8 +162,6 @@ def _halved(width: int, lanes: int) -> int:
 
 def _on_cpu(traced: TracedLane, packing: Packings, lanes: int) -> tuple[int, int, int, int, bool]:
     """Return the last fields of a layout, and before them the lanes of a tile."""
-    if traced.at_once:
-        return WHOLE_RUNS, 0, 1, 1, False
     if traced.entrywise:
         return FEW_NUMBERS, -1, LOOK, 1, False
     few = ABREAST * _lane_bytes(packing) <= TILE_BYTES

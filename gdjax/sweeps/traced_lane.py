@@ -11,9 +11,8 @@ from jax import lax
 from gdjax.batches import Batches
 from gdjax.checks import is_concrete
 from gdjax.descent import Descent
-from gdjax.descent.description import canonical, recorders
-from gdjax.descent.running import execute
-from gdjax.descent.stepping import condition, first_state
+from gdjax.descent.description import canonical
+from gdjax.descent.stepping import condition
 from gdjax.lanewise import (
     Atom,
     Found,
@@ -31,11 +30,11 @@ from gdjax.lanewise import (
     suits,
     traced,
 )
-from gdjax.record import Every
 from gdjax.sweeps.axes.concrete import check_concrete
+from gdjax.sweeps.histories import Rows, empty_histories, rows_of_leaves, together
 from gdjax.sweeps.keys import with_keys, without_keys
 from gdjax.sweeps.lanes import Lane
-from gdjax.sweeps.turns import Outcome, careful, end, ended, is_running, start, turn
+from gdjax.sweeps.turns import Outcome, careful, end, start, turn
 from gdjax.trees import FEW, PyTree
 
 Keep = Callable[[Descent, Outcome], PyTree]
@@ -45,18 +44,28 @@ MOST_NUMBERS = 500  # beyond, XLA takes longer to compile them than they save
 SHARED, OWN, CHANGING = range(3)  # by all lanes; by one lane throughout; from turn to turn
 
 
+class Recorded(NamedTuple):
+    """The histories of a lane, leaf by leaf."""
+
+    entries: list[Atom]  # of a turn
+    before: list[Value]  # the histories at the end of the round before
+    seen: list[Value]  # the rows of this round
+    histories: list[Atom]  # at its end
+
+
 class LaneParts(NamedTuple):
     """What a lane computes, in parts. States and what is kept are flat: lists of leaves.
 
     A leaf that is small is `Entries`: see `gdjax.lanewise`.
     """
 
-    inputs: tuple[list[Value], list[Value], list[Value]]  # of each level
+    inputs: tuple[list[Value], list[Value], list[Value]]  # of each level, but for histories
     operations: tuple[Sequence[Operation], ...]  # of shared, of own, of a turn, of the end
     own: list[Value]  # what a turn or the end needs of the lane's own
     first: list[Atom]
     after: list[Atom]
     kept: list[Atom]
+    recorded: Recorded
     leaves: list[int]  # of a `LaneState`, those that the state has
     common: list[bool]  # of each leaf of the state: whether it is the same for all that run
     entrywise: bool  # whether all arrays of a turn are so small that each entry is kept apart
@@ -75,23 +84,35 @@ class LaneParts(NamedTuple):
         own = [split_leaf(found[v.number], self.entrywise) for v in self.own]
         return own, self._read(self.first, found)
 
-    def turn(self, shared: Found, own: list, count: Any, state: list, abreast: bool) -> list:
-        """Return the lane's next state, after `count` turns in this round.
+    def turn(
+        self, shared: Found, own: list, count: Any, state: list, abreast: bool
+    ) -> tuple[list, list]:
+        """Return the lane's next state, after `count` turns in this round, and entries.
 
         If `abreast`, it is computed with the lanes last.
         """
         found = shared | _named(self.own, own) | _named(self.inputs[CHANGING], [count, *state])
         if abreast:
-            found |= evaluate_abreast(self.operations[2], found, self.after)
+            found |= evaluate_abreast(
+                self.operations[2], found, [*self.after, *self.recorded.entries]
+            )
         else:
             found = evaluate(self.operations[2], found, self.entrywise)
-        return self._read(self.after, found)
+        return self._read(self.after, found), self._read(self.recorded.entries, found)
 
-    def end(self, shared: Found, own: list, state: list) -> tuple[Any, list]:
-        """Return the lane's code, and what is kept of the lane."""
+    def end(
+        self, shared: Found, own: list, state: list, before: list, seen: list
+    ) -> tuple[Any, list, list]:
+        """Return the lane's code, what is kept of the lane, and its histories.
+
+        They are made of those before this round and the rows of its entries.
+        """
         found = shared | _named(self.own, own) | _named(self.inputs[CHANGING][1:], state)
-        code, *kept = self._read(self.kept, evaluate(self.operations[3], found, self.entrywise))
-        return code, kept
+        rows = list(map(together, seen))
+        found |= _named(self.recorded.before, before) | _named(self.recorded.seen, rows)
+        found = evaluate(self.operations[3], found, self.entrywise)
+        code, *kept = self._read(self.kept, found)
+        return code, kept, self._read(self.recorded.histories, found)
 
     def _read(self, atoms: list[Atom], found: Found) -> list:
         return [split_leaf(read(atom, found), self.entrywise) for atom in atoms]
@@ -112,7 +133,7 @@ class TracedLane(NamedTuple):
     with_care: tuple[LaneParts, LaneParts]  # both of them where they are careful
     kept_shapes: PyTree
     params: int  # leaves
-    at_once: bool  # whether the first turn runs a lane to its end
+    rows: list[Rows]  # of each leaf of the entries
     careful: bool  # whether a lane that begins remembers the point before
     work: int  # numbers that a turn computes, or adds up
     sized: bool  # whether a lane says of which size its batches are
@@ -125,7 +146,7 @@ class TracedLane(NamedTuple):
     @property
     def abreast(self) -> bool:
         """Whether, else, a turn runs fast on a CPU with the lanes last."""
-        return self.fresh.abreast and not self.at_once
+        return self.fresh.abreast
 
     @property
     def alike(self) -> bool:
@@ -140,13 +161,14 @@ class TracedLane(NamedTuple):
     def from_the_beginning(self) -> "TracedLane":
         """The same lane, careful from its beginning: none of them is left undecided."""
         fresh, waiting = self.with_care
-        return self._replace(fresh=fresh, waiting=waiting, careful=not self.at_once)
+        return self._replace(fresh=fresh, waiting=waiting, careful=True)
 
     @property
     def sources(self) -> list[tuple[bool, int]]:
         """Where each leaf of a lane that waits is, after it began: whether kept, and which leaf.
 
         What is kept anyway need not be stored as state too. The point before is where the lane is.
+        The histories come after the state.
         """
         numbers = [v.number for v in self.fresh.inputs[CHANGING][1:]]
         kept = [a.number if isinstance(a, Value) else None for a in self.fresh.kept[1:]]
@@ -155,6 +177,10 @@ class TracedLane(NamedTuple):
             own = self.fresh.leaves.index(i if i in self.fresh.leaves else i - self.params)
             is_kept = numbers[own] in kept
             found.append((is_kept, kept.index(numbers[own]) if is_kept else own))
+        for i, atom in enumerate(self.fresh.recorded.histories, len(numbers)):
+            number = atom.number if isinstance(atom, Value) else None
+            is_kept = number is not None and number in kept
+            found.append((is_kept, kept.index(number) if is_kept else i))
         return found
 
 
@@ -167,32 +193,33 @@ def traced_lane(lane: Lane, keep: Keep, sources: PyTree, key: Any) -> TracedLane
 
     `keep` makes of a lane's descent and outcome what the sweep keeps of it.
     """
-    has_histories, params, sized = False, 0, False
+    params, sized, rows = 0, False, []
 
     def numbers_kept(d: Descent, outcome: Outcome) -> PyTree:
         return without_keys(keep(d, outcome))
 
     def everything(sources, key, base, number, place, count):
-        nonlocal has_histories, params, sized
+        nonlocal params, sized, rows
         d = canonical(lane.descent(lane.values(sources, place), number, key))
-        has_histories = any(isinstance(r, Every) for r in recorders(d.record))
         sized = isinstance(d.batches, Batches) and not is_concrete(d.batches.plan.count)
-        if has_histories:
-            return _at_once(d, numbers_kept)
-        begun, params = start(d), len(jax.tree.leaves(d.params))
+        begun, params, rows = start(d), len(jax.tree.leaves(d.params)), rows_of_leaves(d)
         # A barrier's outputs are new values: all that is made of them changes from turn to turn.
         leaves, structure = jax.tree.flatten(without_keys(begun))
-        count, changing = lax.optimization_barrier((count, leaves))
+        nothing = empty_histories(d)
+        count, changing, before, seen_rows = lax.optimization_barrier(
+            (count, leaves, nothing, nothing)
+        )
         state = with_keys(jax.tree.unflatten(structure, changing), begun)
-        after = turn(d, base, count, state)
-        code, outcome = end(d, base, state)
+        after, entries = turn(d, base, count, state)
+        code, outcome, histories = end(d, base, state, before, seen_rows)
         afters = after, careful(count, state, after, base)
         afters = map(jax.tree.leaves, without_keys(afters))
         seen = [(outcome.loss, state.loss), (outcome.grad_norm, state.grad_norm)]
         if condition(d).gradient_tolerance(d.params) is None:
             seen = []  # the norm in each turn would cost more than the loss at the end
         kept = code, numbers_kept(d, outcome)
-        return leaves, [count, *changing], *afters, seen, kept
+        recorded = entries, before, seen_rows, [series.values for series in histories]
+        return leaves, [count, *changing], *afters, seen, recorded, kept
 
     number = jax.ShapeDtypeStruct((), jnp.int32)
     places = (number,) * lane.dims
@@ -200,25 +227,29 @@ def traced_lane(lane: Lane, keep: Keep, sources: PyTree, key: Any) -> TracedLane
     check_concrete("lane: it closes over a traced value", program.constants)
     program, constants = program.opened(MOST_COMPILED_IN)
     outputs = iter(program.outputs)
-    first, marked, after, after_careful, seen = (
-        [next(outputs) for _ in jax.tree.leaves(part)] for part in shapes[:5]
+    first, marked, after, after_careful, seen, *recorded = (
+        [next(outputs) for _ in jax.tree.leaves(part)] for part in (*shapes[:5], *shapes[5])
     )
     kept = list(outputs)
-    changing = [v for v in marked if isinstance(v, Value)]
-    program = program.cut(changing)
+    entries, *rounds, histories = recorded
+    changing, before, seen_rows = (
+        [v for v in values if isinstance(v, Value)] for values in (marked, *rounds)
+    )
+    program = program.cut([*changing, *before, *seen_rows])
+    recorded = Recorded(entries, before, seen_rows, histories)
     shared = len(jax.tree.leaves((constants, sources, key)))
 
     def cut(program: Program, after: list[Atom], kept: list[Atom]) -> tuple[LaneParts, LaneParts]:
         """Return the parts of a lane that begins, and of one that goes on."""
         # Those that begin have all made no update before.
-        fresh = _cut(program, shared + 1, changing, first, after, kept)
-        waiting = _cut(program, shared, changing, first, after_careful, kept)
+        fresh = _cut(program, shared + 1, changing, first, after, kept, recorded)
+        waiting = _cut(program, shared, changing, first, after_careful, kept, recorded)
         none = [False] * len(waiting.leaves)
         return fresh, waiting._replace(common=none, entrywise=fresh.entrywise)
 
     fresh, waiting = with_care = _with_care(program, cut, changing, seen, after_careful, kept)
     moving = sum(prod(atom.aval.shape) for atom in first[1 : 1 + params])
-    is_careful = not has_histories and _work(waiting.operations[CHANGING]) > CARE * moving
+    is_careful = _work(waiting.operations[CHANGING]) > CARE * moving
     if not is_careful:
         fresh, waiting = cut(program, after, kept)
     return TracedLane(
@@ -226,11 +257,11 @@ def traced_lane(lane: Lane, keep: Keep, sources: PyTree, key: Any) -> TracedLane
         fresh,
         waiting,
         with_care,
-        kept_shapes=shapes[5][1],
+        kept_shapes=shapes[6][1],
         params=params,
-        at_once=has_histories,
+        rows=rows,
         careful=is_careful,
-        work=_work(fresh.operations[SHARED if has_histories else CHANGING]),
+        work=_work(fresh.operations[CHANGING]),
         sized=sized,
     )
 
@@ -260,18 +291,22 @@ def _cut(
     first: list[Atom],
     after: list[Atom],
     kept: list[Atom],
+    recorded: Recorded,
 ) -> LaneParts:
     """Return the parts of a program whose first `shared` inputs all lanes share."""
-    own = len(program.inputs) - len(changing) - 1 - shared  # the count is marked as changing
-    inputs = [SHARED] * shared + [OWN] * own + [CHANGING] * (1 + len(changing))
+    marked = [*changing, *recorded.before, *recorded.seen]
+    own = len(program.inputs) - len(marked) - 1 - shared  # the count is marked as changing
+    inputs = [SHARED] * shared + [OWN] * own + [CHANGING] * (1 + len(marked))
     levels = straight(program, program.level(inputs).at(SHARED)).level(inputs)
     turning = levels.operations[CHANGING]
     count, *state = changing
-    alive = _alive(turning, state, after, kept)
+    ends = [*kept, *recorded.histories]
+    alive = _alive(turning, state, after, [*ends, *recorded.entries])
     first, after = ([atoms[i] for i in alive] for atoms in (first, after))
     state = [state[i] for i in alive]
-    in_turn, in_end = (needed(turning, outputs) for outputs in (after, kept))
-    common = _common(levels, in_turn, count, state, first, after)
+    in_turn, in_end = (needed(turning, outputs) for outputs in ([*after, *recorded.entries], ends))
+    updating = needed(turning, after)
+    common = _common(levels, updating, count, state, first, after)
     same = levels.at(SHARED) | {count.number}
     same |= {v.number for v, is_common in zip(state, common) if is_common}
     return LaneParts(
@@ -281,15 +316,16 @@ def _cut(
             [count, *state],
         ),
         (levels.operations[SHARED], levels.operations[OWN], in_turn, in_end),
-        levels.needed_above(OWN, [*after, *kept]),
+        levels.needed_above(OWN, [*after, *recorded.entries, *ends]),
         first,
         after,
         kept,
+        recorded,
         alive,
         common,
-        entrywise=_few_numbers(in_turn),
-        abreast=suits(in_turn, same),
-        once=_largest_within(in_turn, same),
+        entrywise=_few_numbers(updating),
+        abreast=suits(updating, same),
+        once=_largest_within(updating, same),
     )
 
 
@@ -327,20 +363,6 @@ def _largest_within(operations: Sequence[Operation], same: set[int]) -> int:
 
 def _within(atom: Atom, numbers: set[int]) -> bool:
     return not isinstance(atom, Value) or atom.number in numbers
-
-
-def _at_once(d: Descent, keep: Keep) -> tuple:
-    """Return the parts of a lane that runs from start to end in its first turn.
-
-    A history is written in chunks between the steps, in a row that all lanes of a tile share.
-    """
-    result = execute(d, first_state(d))
-    zero = jnp.zeros((), jnp.int32)
-    code, count = lax.optimization_barrier((zero, zero))
-    status = result.status.astype(jnp.int32)
-    after = [jnp.where(is_running(code), ended(result.steps, status), code)]
-    kept = keep(d, Outcome(*(getattr(result, name) for name in Outcome._fields)))
-    return [zero], [count, code], after, after, [], (code, kept)
 
 
 def _few_numbers(operations: Sequence[Operation]) -> bool:

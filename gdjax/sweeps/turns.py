@@ -12,7 +12,8 @@ import jax.numpy as jnp
 import optax
 from jax import lax
 
-from gdjax.descent.description import Descent, with_recorded
+from gdjax.descent.description import Descent
+from gdjax.descent.histories import recorded
 from gdjax.descent.state import State, Status
 from gdjax.descent.stepping import (
     arguments,
@@ -26,6 +27,8 @@ from gdjax.descent.stepping import (
     require_same_types,
 )
 from gdjax.losses import value_and_ascent
+from gdjax.record import Series
+from gdjax.sweeps.histories import entries, look_at_what_is_lost, series
 from gdjax.trees import PyTree, all_finite, strongly_typed
 
 MOST_TURNS = 2**20  # in a round, so that the counts of a tile fit into int32
@@ -55,6 +58,7 @@ class LaneState(NamedTuple):
     grad_norm: jax.Array  # []
     stop_memory: PyTree
     folds: list[PyTree]
+    lasting: PyTree  # states of optimizer and condition at the last point, if a history asks
 
 
 def ended(updates: Any, status: Any) -> Any:
@@ -92,9 +96,11 @@ def start(d: Descent) -> LaneState:
     """Return the state of a canonical descent before its first turn."""
     shapes = jax.eval_shape(lambda: first_state(d))
     norm = jax.eval_shape(grad_norm, shapes)
+    asked = look_at_what_is_lost(d)
+    lasting = (shapes.opt_state, shapes.stop_memory) if asked else ()
     zeros = jax.tree.map(
         lambda leaf: jnp.zeros(leaf.shape, leaf.dtype),
-        (shapes.loss, shapes.grad, norm, shapes.stop_memory, shapes.folds),
+        (shapes.loss, shapes.grad, norm, shapes.stop_memory, shapes.folds, lasting),
     )
     return LaneState(
         jnp.zeros((), jnp.int32),
@@ -105,8 +111,12 @@ def start(d: Descent) -> LaneState:
     )
 
 
-def turn(d: Descent, base: jax.Array, count: jax.Array, lane: LaneState) -> LaneState:
+def turn(
+    d: Descent, base: jax.Array, count: jax.Array, lane: LaneState
+) -> tuple[LaneState, list[PyTree]]:
     """Return the state after one turn, of a lane that had made `base` updates before this round.
+
+    With it comes what the turn has for the histories of the lane.
 
     `count` is the number of turns before in this round: all that run have made as many updates, so
     that one number stands for them. A finished lane keeps `code`, `params` and `folds`; what else
@@ -130,7 +140,8 @@ def turn(d: Descent, base: jax.Array, count: jax.Array, lane: LaneState) -> Lane
     require_same_types("optimizer: its state after an update", opt_state, lane.opt_state)
     moved = optax.apply_updates(lane.params, changes)
     seen = running & (first | finite)
-    return LaneState(
+    lasting = (lane.opt_state, memory) if lane.lasting else ()
+    after = LaneState(
         code=code,
         params=_chosen(code > count, moved, lane.params),
         previous=lane.params,
@@ -140,7 +151,9 @@ def turn(d: Descent, base: jax.Array, count: jax.Array, lane: LaneState) -> Lane
         grad_norm=grad_norm(point),
         stop_memory=memory,
         folds=_chosen(seen, folded, lane.folds),
+        lasting=_chosen(seen, lasting, lane.lasting),
     )
+    return after, entries(d, point._replace(stop_memory=memory, folds=folded), count)
 
 
 def careful(count: jax.Array, before: LaneState, after: LaneState, base: jax.Array) -> LaneState:
@@ -162,28 +175,37 @@ def careful(count: jax.Array, before: LaneState, after: LaneState, base: jax.Arr
         loss=jnp.where(stays, before.loss, after.loss),
         grad_norm=jnp.where(stays, before.grad_norm, after.grad_norm),
         folds=_chosen(is_back, before.folds, after.folds),
+        lasting=_chosen(is_back, before.lasting, after.lasting),
     )
 
 
-def end(d: Descent, base: jax.Array, lane: LaneState) -> tuple[jax.Array, Outcome]:
-    """Return the outcome of a lane, and its code, undecided where its point is not finite."""
+def end(
+    d: Descent, base: jax.Array, lane: LaneState, before: list[PyTree], seen: list[PyTree]
+) -> tuple[jax.Array, Outcome, list[Series]]:
+    """Return the outcome of a lane, and its code, undecided where its point is not finite.
+
+    And its histories, made of those at the end of the round before and what is seen in this one.
+    """
     point = _point(d, lane, steps(base, lane.code))
     point = point._replace(status=status_of(lane.code).astype(jnp.int8))
-    recorded = [
-        fold.finish(fold.pad(memory, point, point.limit - point.step))
-        for fold, memory in zip(folds(d), lane.folds)
-    ]
+    # The entry of a point that the next turn took back is that of a lane which was still running.
+    last = base + updates(lane.code) + (point.status == Status.DIVERGED)
+    if lane.lasting:
+        opt_state, stop_memory = lane.lasting
+        point = point._replace(opt_state=opt_state, stop_memory=stop_memory)
+    histories = series(d, point, base, last, before, seen)
     finite = all_finite(lane.params) & (~is_running(lane.code) | finite_state(point))
     suspect = ~finite & (point.status != Status.DIVERGED)
     code = jnp.where(suspect, ended(0, Status.DIVERGED), lane.code)
-    return code, Outcome(
+    outcome = Outcome(
         params=lane.params,
         loss=point.loss,
         grad_norm=grad_norm(point),
         steps=point.step,
         status=point.status,
-        record=with_recorded(d.record, recorded),
+        record=recorded(d, point, histories),
     )
+    return code, outcome, histories
 
 
 def _point(d: Descent, lane: LaneState, step: jax.Array) -> State:

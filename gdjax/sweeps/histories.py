@@ -1,0 +1,172 @@
+"""The histories of lanes: each turn has entries for them, and the end of a round a whole one.
+
+In a round, the entries of a tile are written into rows that all its lanes share, counted from where
+the round began. That is for each lane a multiple of every period, so that none is due elsewhere.
+"""
+
+from functools import partial
+from math import lcm
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from gdjax.descent import Descent
+from gdjax.descent.description import INT32_MAX
+from gdjax.descent.histories import entry, recorders_of_histories, rows
+from gdjax.descent.state import State
+from gdjax.descent.stepping import first_state
+from gdjax.lanewise import Entries, Value, traced
+from gdjax.record import Every, Series
+from gdjax.trees import PyTree
+
+
+class Rows(NamedTuple):
+    """How the entries of a leaf of a history lie in its rows."""
+
+    period: int  # steps from one to the next
+    number: int  # of them
+
+
+def rows_of_leaves(d: Descent) -> list[Rows]:
+    """Return for each leaf of the entries how they lie in its rows."""
+    return [
+        Rows(recorder.period, rows(recorder, d))
+        for recorder, own in zip(recorders_of_histories(d), shapes_of_entries(d))
+        for _ in jax.tree.leaves(own)
+    ]
+
+
+def together(rows: Any) -> jax.Array:
+    """Return the rows of a leaf of a history: an array, or `Entries` of the rows of each entry."""
+    if not isinstance(rows, Entries):
+        return rows
+    scalars = rows.scalars
+    return jnp.stack(list(scalars.flat), axis=-1).reshape(-1, *scalars.shape)
+
+
+def common_period(leaves: list[Rows]) -> int:
+    """Return the steps after which every history has an entry due."""
+    return min(lcm(*(own.period for own in leaves)), INT32_MAX)  # no round has as many
+
+
+def without_entries(rows: Rows, entry: PyTree) -> PyTree:
+    """Return the rows of a round for entries like this one, and a last row for those not due."""
+    return jax.tree.map(lambda leaf: jnp.zeros((rows.number + 1, *leaf.shape), leaf.dtype), entry)
+
+
+def with_entry(rows: Rows, seen: PyTree, entry: PyTree, count: jax.Array) -> PyTree:
+    """Return the rows of a round with what its turn number `count` has for them."""
+    period = np.int32(rows.period)
+    is_due = lax.rem(count, period) == 0
+    row = jnp.where(is_due, lax.div(count, period), np.int32(rows.number))
+    return jax.tree.map(
+        lambda leaf, own: lax.dynamic_update_index_in_dim(leaf, own, row, 0), seen, entry
+    )
+
+
+def filled_rows(seen: list[PyTree]) -> list[PyTree]:
+    """Return the rows of a round without the last."""
+    return jax.tree.map(lambda leaf: leaf[:-1], seen)
+
+
+def empty_histories(d: Descent) -> list[PyTree]:
+    """Return the histories of a descent, with nothing in them."""
+
+    def empty(count: int, leaf: jax.ShapeDtypeStruct) -> jax.Array:
+        return jnp.zeros((count, *leaf.shape), leaf.dtype)
+
+    return [
+        jax.tree.map(partial(empty, rows(recorder, d)), own)
+        for recorder, own in zip(recorders_of_histories(d), shapes_of_entries(d))
+    ]
+
+
+def look_at_what_is_lost(d: Descent) -> bool:
+    """Return whether any entry depends on what is not kept of a lane that ended."""
+    state = jax.eval_shape(first_state, d)
+    return any(_looks_at_what_is_lost(own, state, d) for own in recorders_of_histories(d))
+
+
+def entries(d: Descent, point: State, count: jax.Array) -> list[PyTree]:
+    """Return what a turn has for the histories, after `count` others in its round."""
+    state = jax.eval_shape(first_state, d)
+
+    def of_one(recorder: Every) -> PyTree:
+        if recorder.period == 1 or not _computes(recorder, state, d):
+            return entry(recorder, point, d)
+        shapes = jax.eval_shape(lambda: entry(recorder, point, d))
+        return lax.cond(
+            count % recorder.period == 0,
+            lambda: entry(recorder, point, d),
+            lambda: jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes),
+        )
+
+    return [of_one(recorder) for recorder in recorders_of_histories(d)]
+
+
+def series(
+    d: Descent,
+    point: State,
+    base: jax.Array,
+    end: jax.Array,
+    before: list[PyTree],
+    seen: list[PyTree],
+) -> list[Series]:
+    """Return the histories at the end of a round.
+
+    Args:
+      d: the descent.
+      point: where its lane stands.
+      base: int32 [], the updates before this round.
+      end: int32 [], the first step whose entry is that of the point, as those of all after it.
+      before: the histories at the end of the round before, which mean nothing from `base` on.
+      seen: the rows of this round.
+    """
+    found = []
+    for recorder, old, new in zip(recorders_of_histories(d), before, seen):
+        number = jnp.arange(rows(recorder, d), dtype=jnp.int32)
+        joined = partial(_joined, number, base // recorder.period, number * recorder.period >= end)
+        steps = jnp.minimum(number * recorder.period, point.step)
+        found.append(Series(steps, jax.tree.map(joined, entry(recorder, point, d), old, new)))
+    return found
+
+
+def _joined(number: Any, first: Any, is_end: Any, end: Any, old: Any, new: Any) -> jax.Array:
+    """Return a leaf of a history: old rows, those from the first of a round on, and the end."""
+
+    def column(rows: jax.Array) -> jax.Array:
+        return rows.reshape(-1, *[1] * jnp.ndim(end))
+
+    # For lanes that begin, all of this is `new`, which XLA sees in a slice but not in a gather.
+    count = len(new)
+    at = lax.dynamic_slice_in_dim(jnp.concatenate([new, new]), count - first, count)
+    return jnp.where(column(is_end), end, jnp.where(column(number < first), old, at))
+
+
+def shapes_of_entries(d: Descent) -> list[PyTree]:
+    """Return the shapes and dtypes of an entry of each history."""
+    every = recorders_of_histories(d)
+    return jax.eval_shape(lambda: [entry(recorder, first_state(d), d) for recorder in every])
+
+
+def _looks_at_what_is_lost(recorder: Every, state: State, d: Descent) -> bool:
+    """Return whether an entry depends on the states of the optimizer or the condition."""
+
+    def of(opt_state: Any, stop_memory: Any, state: State) -> PyTree:
+        state = state._replace(opt_state=opt_state, stop_memory=stop_memory)
+        return entry(recorder, state, d)
+
+    parts = state.opt_state, state.stop_memory
+    program, _ = traced(of, *parts, state)
+    lost = {v.number for v in program.inputs[: len(jax.tree.leaves(parts))]}
+    used = [atom for operation in program.operations for atom in operation.inputs]
+    return any(isinstance(a, Value) and a.number in lost for a in (*used, *program.outputs))
+
+
+def _computes(recorder: Every, state: State, d: Descent) -> bool:
+    """Return whether an entry is more than parts of the state."""
+    program, _ = traced(lambda state: entry(recorder, state, d), state)
+    return bool(program.operations)
