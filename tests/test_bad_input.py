@@ -208,6 +208,16 @@ CASES = {
     ),
     "lane that returns no descent": (lambda: sweep(bowl_of, start=[1.0]), TypeError, "lane: "),
     "lane that is no function": (lambda: sweep(3, start=[1.0]), TypeError, "lane: "),
+    "size of an array swept": (
+        lambda: sweep(lambda size: descent(params=jnp.zeros(size)), size=[1, 2]),
+        TypeError,
+        "size: ",
+    ),
+    "end of a slice swept": (
+        lambda: sweep(lambda size: descent(params=jnp.zeros(5)[:size]), size=[1, 2]),
+        TypeError,
+        "size: ",
+    ),
     "length of a schedule swept": (
         lambda: sweep(
             lambda start, length: descent(

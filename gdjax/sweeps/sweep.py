@@ -46,6 +46,8 @@ NOT_WHILE_TRACING = (
     jax.errors.TracerArrayConversionError,
     jax.errors.TracerIntegerConversionError,
 )
+# What JAX raises of a traced value in a shape, or as the end of a slice, and of much else.
+MAYBE_NOT_WHILE_TRACING = (*NOT_WHILE_TRACING, TypeError, IndexError)
 
 
 @overload
@@ -220,9 +222,11 @@ def _traced(program: LaneProgram, lanes: Lanes) -> tuple[TracedLane, Packings]:
     """Return the lane function traced; bad input is met here, before anything is compiled."""
     try:
         return program.traced(lanes.sources, lanes.key)
-    except NOT_WHILE_TRACING as error:
+    except MAYBE_NOT_WHILE_TRACING as error:
         values = jax.tree.map(lambda leaf: leaf[0], lanes.values(np.array([0])))
-        names = [name for name in values if _needs_value(lanes, values, name)]
+        names = [name for name in values if _fails(lanes, values, [name])]
+        if not isinstance(error, NOT_WHILE_TRACING) and (not names or _fails(lanes, values, [])):
+            raise
         raise TypeError(
             f"{', '.join(names) or 'lane'}: the lane function needs this value while it is "
             "traced, and so it cannot be swept: a shape, the length of an optax schedule or a "
@@ -230,15 +234,15 @@ def _traced(program: LaneProgram, lanes: Lanes) -> tuple[TracedLane, Packings]:
         ) from error
 
 
-def _needs_value(lanes: Lanes, values: dict[str, Any], name: str) -> bool:
-    """Return whether tracing fails already where this axis alone has no value."""
+def _fails(lanes: Lanes, values: dict[str, Any], traced: list[str]) -> bool:
+    """Return whether tracing fails where no other axes than these are traced."""
 
-    def run(value: Any) -> Any:
-        d = canonical(lanes.lane.descent(values | {name: value}, np.int32(0), lanes.key))
+    def run(own: dict[str, Any]) -> Any:
+        d = canonical(lanes.lane.descent(values | own, np.int32(0), lanes.key))
         return execute(d, first_state(d))
 
     try:
-        jax.eval_shape(run, values[name])
-    except NOT_WHILE_TRACING:
+        jax.eval_shape(run, {name: values[name] for name in traced})
+    except MAYBE_NOT_WHILE_TRACING:
         return True
     return False
