@@ -221,7 +221,7 @@ def run_block(
             borne = jnp.where(alive > 0, jnp.maximum(borne, impatient), borne)
             return state, alive, turns + layout.turns, waste, borne
 
-        entries = jax.eval_shape(step, none, state)[1]
+        entries = jax.eval_shape(step, none, state)[1] if traced.rows else []
         begin = state, list(map(without_entries, traced.rows, entries))
         carry = begin, count, none, none, none
         end, _, turns, _, borne = lax.while_loop(unfinished, look, carry)

@@ -34,8 +34,8 @@ def rows_of_leaves(d: Descent) -> list[Rows]:
     """Return for each leaf of the entries how they lie in its rows."""
     return [
         Rows(recorder.period, rows(recorder, d))
-        for recorder, own in zip(recorders_of_histories(d), shapes_of_entries(d))
-        for _ in jax.tree.leaves(own)
+        for recorder in recorders_of_histories(d)
+        for _ in jax.tree.leaves(_shapes(recorder, d))
     ]
 
 
@@ -79,25 +79,38 @@ def empty_histories(d: Descent) -> list[PyTree]:
         return jnp.zeros((count, *leaf.shape), leaf.dtype)
 
     return [
-        jax.tree.map(partial(empty, rows(recorder, d)), own)
-        for recorder, own in zip(recorders_of_histories(d), shapes_of_entries(d))
+        jax.tree.map(partial(empty, rows(recorder, d)), _shapes(recorder, d))
+        for recorder in recorders_of_histories(d)
     ]
 
 
-def look_at_what_is_lost(d: Descent) -> bool:
-    """Return whether any entry depends on what is not kept of a lane that ended."""
-    state = jax.eval_shape(first_state, d)
-    return any(_looks_at_what_is_lost(own, state, d) for own in recorders_of_histories(d))
+def looks_at_what_is_lost(d: Descent, state: State) -> bool:
+    """Return whether an entry depends on the states of the optimizer or the condition.
+
+    Those of a lane that ended are not kept. `state` are the shapes of one.
+    """
+
+    def found(recorder: Every) -> bool:
+        def of(opt_state: Any, stop_memory: Any, state: State) -> PyTree:
+            state = state._replace(opt_state=opt_state, stop_memory=stop_memory)
+            return entry(recorder, state, d)
+
+        parts = state.opt_state, state.stop_memory
+        program, _ = traced(of, *parts, state)
+        lost = {v.number for v in program.inputs[: len(jax.tree.leaves(parts))]}
+        used = [atom for operation in program.operations for atom in operation.inputs]
+        return any(isinstance(a, Value) and a.number in lost for a in (*used, *program.outputs))
+
+    return any(map(found, recorders_of_histories(d)))
 
 
 def entries(d: Descent, point: State, count: jax.Array) -> list[PyTree]:
     """Return what a turn has for the histories, after `count` others in its round."""
-    state = jax.eval_shape(first_state, d)
 
     def of_one(recorder: Every) -> PyTree:
-        if recorder.period == 1 or not _computes(recorder, state, d):
+        if recorder.period == 1 or not _computes(recorder, d):
             return entry(recorder, point, d)
-        shapes = jax.eval_shape(lambda: entry(recorder, point, d))
+        shapes = _shapes(recorder, d)
         return lax.cond(
             count % recorder.period == 0,
             lambda: entry(recorder, point, d),
@@ -146,27 +159,13 @@ def _joined(number: Any, first: Any, is_end: Any, end: Any, old: Any, new: Any) 
     return jnp.where(column(is_end), end, jnp.where(column(number < first), old, at))
 
 
-def shapes_of_entries(d: Descent) -> list[PyTree]:
-    """Return the shapes and dtypes of an entry of each history."""
-    every = recorders_of_histories(d)
-    return jax.eval_shape(lambda: [entry(recorder, first_state(d), d) for recorder in every])
+def _shapes(recorder: Every, d: Descent) -> PyTree:
+    """Return the shapes and dtypes of an entry."""
+    return jax.eval_shape(lambda: entry(recorder, first_state(d), d))
 
 
-def _looks_at_what_is_lost(recorder: Every, state: State, d: Descent) -> bool:
-    """Return whether an entry depends on the states of the optimizer or the condition."""
-
-    def of(opt_state: Any, stop_memory: Any, state: State) -> PyTree:
-        state = state._replace(opt_state=opt_state, stop_memory=stop_memory)
-        return entry(recorder, state, d)
-
-    parts = state.opt_state, state.stop_memory
-    program, _ = traced(of, *parts, state)
-    lost = {v.number for v in program.inputs[: len(jax.tree.leaves(parts))]}
-    used = [atom for operation in program.operations for atom in operation.inputs]
-    return any(isinstance(a, Value) and a.number in lost for a in (*used, *program.outputs))
-
-
-def _computes(recorder: Every, state: State, d: Descent) -> bool:
+def _computes(recorder: Every, d: Descent) -> bool:
     """Return whether an entry is more than parts of the state."""
+    state = jax.eval_shape(first_state, d)
     program, _ = traced(lambda state: entry(recorder, state, d), state)
     return bool(program.operations)

@@ -28,7 +28,7 @@ from gdjax.descent.stepping import (
 )
 from gdjax.losses import value_and_ascent
 from gdjax.record import Series
-from gdjax.sweeps.histories import entries, look_at_what_is_lost, series
+from gdjax.sweeps.histories import entries, looks_at_what_is_lost, series
 from gdjax.trees import PyTree, all_finite, strongly_typed
 
 MOST_TURNS = 2**20  # in a round, so that the counts of a tile fit into int32
@@ -96,7 +96,7 @@ def start(d: Descent) -> LaneState:
     """Return the state of a canonical descent before its first turn."""
     shapes = jax.eval_shape(lambda: first_state(d))
     norm = jax.eval_shape(grad_norm, shapes)
-    asked = look_at_what_is_lost(d)
+    asked = looks_at_what_is_lost(d, shapes)
     lasting = (shapes.opt_state, shapes.stop_memory) if asked else ()
     zeros = jax.tree.map(
         lambda leaf: jnp.zeros(leaf.shape, leaf.dtype),
