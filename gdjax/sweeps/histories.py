@@ -13,13 +13,14 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from gdjax.descent import Descent
+from gdjax.descent import Descent, histories
 from gdjax.descent.description import INT32_MAX
-from gdjax.descent.histories import entry, recorders_of_histories, rows
+from gdjax.descent.histories import recorders_of_histories, rows
 from gdjax.descent.state import State
 from gdjax.descent.stepping import first_state
 from gdjax.lanewise import Entries, Value, traced
 from gdjax.record import Every, Series
+from gdjax.sweeps.keys import without_keys
 from gdjax.trees import PyTree
 
 
@@ -93,7 +94,7 @@ def looks_at_what_is_lost(d: Descent, state: State) -> bool:
     def found(recorder: Every) -> bool:
         def of(opt_state: Any, stop_memory: Any, state: State) -> PyTree:
             state = state._replace(opt_state=opt_state, stop_memory=stop_memory)
-            return entry(recorder, state, d)
+            return _entry(recorder, state, d)
 
         parts = state.opt_state, state.stop_memory
         program, _ = traced(of, *parts, state)
@@ -109,11 +110,11 @@ def entries(d: Descent, point: State, count: jax.Array) -> list[PyTree]:
 
     def of_one(recorder: Every) -> PyTree:
         if recorder.period == 1 or not _computes(recorder, d):
-            return entry(recorder, point, d)
+            return _entry(recorder, point, d)
         shapes = _shapes(recorder, d)
         return lax.cond(
             count % recorder.period == 0,
-            lambda: entry(recorder, point, d),
+            lambda: _entry(recorder, point, d),
             lambda: jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes),
         )
 
@@ -143,7 +144,7 @@ def series(
         number = jnp.arange(rows(recorder, d), dtype=jnp.int32)
         joined = partial(_joined, number, base // recorder.period, number * recorder.period >= end)
         steps = jnp.minimum(number * recorder.period, point.step)
-        found.append(Series(steps, jax.tree.map(joined, entry(recorder, point, d), old, new)))
+        found.append(Series(steps, jax.tree.map(joined, _entry(recorder, point, d), old, new)))
     return found
 
 
@@ -159,13 +160,18 @@ def _joined(number: Any, first: Any, is_end: Any, end: Any, old: Any, new: Any) 
     return jnp.where(column(is_end), end, jnp.where(column(number < first), old, at))
 
 
+def _entry(recorder: Every, state: State, d: Descent) -> PyTree:
+    """Return what is recorded of a state; a typed key has no rows, and the numbers of one do."""
+    return without_keys(histories.entry(recorder, state, d))
+
+
 def _shapes(recorder: Every, d: Descent) -> PyTree:
     """Return the shapes and dtypes of an entry."""
-    return jax.eval_shape(lambda: entry(recorder, first_state(d), d))
+    return jax.eval_shape(lambda: _entry(recorder, first_state(d), d))
 
 
 def _computes(recorder: Every, d: Descent) -> bool:
     """Return whether an entry is more than parts of the state."""
     state = jax.eval_shape(first_state, d)
-    program, _ = traced(lambda state: entry(recorder, state, d), state)
+    program, _ = traced(lambda state: _entry(recorder, state, d), state)
     return bool(program.operations)

@@ -109,6 +109,17 @@ def test_larger_lanes_that_wait_record_what_they_do_alone(size, bases):
     assert any(bases)
 
 
+def test_keys_are_recorded_as_their_numbers():
+    def lane(start):
+        record = gdjax.record.every(2, lambda state: state.key)
+        return Descent(quartic, start, optax.sgd(1e-4), max_steps=4, record=record)
+
+    key = jax.random.key(7)
+    keys = gdjax.sweep(lane, start=STARTS[:2], key=key).record.values
+    own = jax.random.key_data(jax.random.fold_in(key, 1))
+    np.testing.assert_array_equal(keys[1], [own] * 3)
+
+
 def test_reducers_see_whole_histories(bases):
     def lane(start):
         stop = gdjax.stop.gradient_below(0.5)
