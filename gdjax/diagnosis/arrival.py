@@ -4,6 +4,7 @@ How a gradient has decayed so far tells little where curvatures differ, as the s
 """
 
 from dataclasses import replace
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -48,6 +49,14 @@ class _Walk(NamedTuple):
     moments: jax.Array  # [n] second moments of the gradient before these, where there are any
 
 
+class _Followed(NamedTuple):
+    """A run followed on the model of an outlook."""
+
+    outlook: Outlook
+    walk: _Walk
+    holds: jax.Array  # bool [] whether it is wanted, and the model foretells what was seen
+
+
 def arrival(d: Descent, outlooks: list[Outlook], tol: jax.Array) -> jax.Array:
     """Return after how many steps the tolerance holds, by a model that foretells what was seen.
 
@@ -60,64 +69,92 @@ def arrival(d: Descent, outlooks: list[Outlook], tol: jax.Array) -> jax.Array:
       tol: of the largest absolute entry of the gradient.
     """
 
-    def look(found: jax.Array, outlook: Outlook) -> tuple[jax.Array, None]:
-        wanted = outlook.wanted & jnp.isnan(found)
-        later = _arrival(d, outlook._replace(wanted=wanted), tol)
-        return jnp.where(jnp.isnan(found), later, found), None
+    # All are followed to where the gradient is known, and the first that foretells it to the end.
+    def follow(so_far: _Followed, phase: tuple[Outlook, jax.Array]) -> tuple[_Followed, None]:
+        outlook, is_last = phase
+        none = jnp.zeros((), bool)
+        new = _Followed(outlook, _begun(outlook, tol), none)
+        begin = jax.tree.map(lambda a, b: jnp.where(is_last, a, b), so_far, new)
+        outlook = begin.outlook
+        wanted = jnp.where(is_last, so_far.holds, outlook.wanted & ~so_far.holds)
+        most = jnp.where(wanted, jnp.where(is_last, MOST, outlook.seen), 0)
+        walk = _walked(d, outlook, begin.walk, most, tol)
+        holds = wanted & are_alike(walk.foretold, outlook.grad_norm)
+        taken = is_last | holds
+        followed = _Followed(outlook, walk, holds)
+        return jax.tree.map(lambda a, b: jnp.where(taken, a, b), followed, so_far), None
 
-    stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *outlooks)
-    return lax.scan(look, jnp.full_like(tol, jnp.nan), stacked)[0]
+    phases = [*outlooks, outlooks[-1]]
+    is_last = jnp.arange(len(phases)) == len(outlooks)
+    stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *phases)
+    shapes = jax.eval_shape(lambda: (outlooks[0], _begun(outlooks[0], tol)))
+    nothing = jax.tree.map(lambda leaf: lax.full(leaf.shape, 0, leaf.dtype), shapes)
+    so_far = _Followed(*nothing, jnp.zeros((), bool))
+    outlook, walk, holds = lax.scan(follow, so_far, (stacked, is_last))[0]
+    m = outlook.model
+    arrived = max_abs(walk.state.grad) <= tol
+    moments = second_moments(walk.state.opt_state)
+    faded = jnp.min(jnp.where(moments > 0, walk.moments / moments, jnp.inf), initial=jnp.inf)
+    growth = jnp.where(jnp.isfinite(faded), jnp.log(jnp.maximum(faded, 1)), 0) / (4 * STRETCH)
+    slopes = _curvatures(m) * _along(outlook, walk.state.params)
+    later = _later(m, slopes, walk.energies, growth, tol)
+    found = outlook.before + walk.steps + jnp.where(arrived, 0, later)
+    found = jnp.where(is_bottom(m) | jnp.isfinite(found), found, jnp.nan)
+    return jnp.where(holds, found, jnp.nan)
 
 
-def _arrival(d: Descent, outlook: Outlook, tol: jax.Array) -> jax.Array:
-    m, state, seen, wanted = outlook.model, outlook.state, outlook.seen, outlook.wanted
-    curvatures = jnp.where(m.flat, 0, m.curvatures)
-
-    def along(params: PyTree) -> jax.Array:
-        return times(real_vector(params)[0].astype(curvatures.dtype) - outlook.centre, m.axes)
-
-    def quadratic(params: PyTree) -> jax.Array:
-        return jnp.sum(curvatures * along(params) ** 2) / 2
-
-    on_model = replace(d, loss=quadratic, args=(), batches=None)
-    loss, grad = value_and_ascent(quadratic, state.params, ())
-
-    def step(w: _Walk) -> _Walk:
-        after = updated(on_model, w.state)
-        number = w.steps + 1
-        slopes = curvatures * along(after.params)
-        stretch = (number - 1) // STRETCH - 2
-        here = jnp.arange(2)[:, None] == stretch
-        begins = number == MOST - 2 * STRETCH
-        return _Walk(
-            after,
-            number,
-            jnp.where(number == seen, max_abs(after.grad).astype(tol.dtype), w.foretold),
-            w.energies + jnp.where(here, slopes**2, 0),
-            jnp.where(begins, second_moments(after.opt_state), w.moments),
-        )
-
-    def goes_on(w: _Walk) -> jax.Array:
-        return wanted & (w.steps < MOST) & ~(max_abs(w.state.grad) <= tol)
-
-    none = jnp.zeros((), jnp.int32)
-    first = _Walk(
+def _begun(outlook: Outlook, tol: jax.Array) -> _Walk:
+    """Return a run on the model before its first step."""
+    state, none = outlook.state, jnp.zeros((), jnp.int32)
+    loss, grad = value_and_ascent(partial(_quadratic, outlook), state.params, ())
+    curvatures = outlook.model.curvatures
+    return _Walk(
         state._replace(loss=loss, grad=grad, step=none),
         none,
         max_abs(grad).astype(tol.dtype),
         jnp.zeros((2, curvatures.size), curvatures.dtype),
         second_moments(state.opt_state),
     )
-    walk = lax.while_loop(goes_on, step, first)
-    holds = are_alike(walk.foretold, outlook.grad_norm)
-    arrived = max_abs(walk.state.grad) <= tol
-    moments = second_moments(walk.state.opt_state)
-    faded = jnp.min(jnp.where(moments > 0, walk.moments / moments, jnp.inf), initial=jnp.inf)
-    growth = jnp.where(jnp.isfinite(faded), jnp.log(jnp.maximum(faded, 1)), 0) / (4 * STRETCH)
-    later = _later(m, curvatures * along(walk.state.params), walk.energies, growth, tol)
-    found = outlook.before + walk.steps + jnp.where(arrived, 0, later)
-    found = jnp.where(is_bottom(m) | jnp.isfinite(found), found, jnp.nan)
-    return jnp.where(wanted & holds, found, jnp.nan)
+
+
+def _walked(d: Descent, outlook: Outlook, begin: _Walk, most: jax.Array, tol: jax.Array) -> _Walk:
+    """Return a run on the model after at most so many steps, fewer if it arrives."""
+    on_model = replace(d, loss=partial(_quadratic, outlook), args=(), batches=None)
+
+    def step(w: _Walk) -> _Walk:
+        after = updated(on_model, w.state)
+        number = w.steps + 1
+        slopes = _curvatures(outlook.model) * _along(outlook, after.params)
+        stretch = (number - 1) // STRETCH - 2
+        here = jnp.arange(2)[:, None] == stretch
+        begins = number == MOST - 2 * STRETCH
+        return _Walk(
+            after,
+            number,
+            jnp.where(number == outlook.seen, max_abs(after.grad).astype(tol.dtype), w.foretold),
+            w.energies + jnp.where(here, slopes**2, 0),
+            jnp.where(begins, second_moments(after.opt_state), w.moments),
+        )
+
+    def goes_on(w: _Walk) -> jax.Array:
+        return (w.steps < most) & ~(max_abs(w.state.grad) <= tol)
+
+    return lax.while_loop(goes_on, step, begin)
+
+
+def _quadratic(outlook: Outlook, params: PyTree) -> jax.Array:
+    """Return the model's loss, but for a constant."""
+    return jnp.sum(_curvatures(outlook.model) * _along(outlook, params) ** 2) / 2
+
+
+def _curvatures(m: Model) -> jax.Array:
+    return jnp.where(m.flat, 0, m.curvatures)
+
+
+def _along(outlook: Outlook, params: PyTree) -> jax.Array:
+    """Return how far parameters are from the critical point along each axis."""
+    m = outlook.model
+    return times(real_vector(params)[0].astype(m.curvatures.dtype) - outlook.centre, m.axes)
 
 
 def are_alike(one: jax.Array, other: jax.Array) -> jax.Array:

@@ -90,7 +90,7 @@ def look_ahead(d: Descent, end: End, start: Start, found: Found) -> Dynamics:
         seen = seen._replace(falls=seen.falls | ~noise_floor & lower)
     in_time = seen.steps
     centres, later_point = _centres(d, end, ahead, seen)
-    foretold = arrival(d_on, _outlooks(at, state, ahead, p, later_point), tol)
+    foretold = arrival(d_on, _outlooks(at, state, ahead, seen, p, later_point), tol)
     in_time = jnp.where(jnp.isnan(foretold), in_time, foretold)
     radius, unstable = spectral_radius(d_on, centres)
     later = downhill(at, x, p.loss, found.gradient, p.noise.loss, start.scale)
@@ -108,11 +108,12 @@ def look_ahead(d: Descent, end: End, start: Start, found: Found) -> Dynamics:
 
 
 def _outlooks(
-    at: Surface, state: State, ahead: Ahead, p: Point, later_point: jax.Array | None
+    at: Surface, state: State, ahead: Ahead, seen: Trend, p: Point, later_point: jax.Array | None
 ) -> list[Outlook]:
     """Return models on which a run is followed: at the point near its end, and near a later one."""
-    # Where it arrives as one looks, that is when.
+    # Where it arrives as one looks, that is when; and what is not calm never does.
     asked = ahead.finite & ~ahead.closed & (ahead.first == 0) & (ahead.windows > 0)
+    asked &= _is_calm(ahead, seen)
     steps, none = ahead.windows * WINDOW, jnp.zeros((), jnp.int32)
     last = ahead.seen.grad_norm[jnp.maximum(ahead.windows - 1, 0)]
     first = Outlook(state, p.model, p.x, none, steps, last, asked & (p.kind != NONE))
@@ -227,7 +228,7 @@ def _verdict(d: Descent, end: End, start: Start, found: Found, on: Dynamics) -> 
     converged = end.status == Status.CONVERGED
     leaves = on.leaves | a.closed | ~(t.falls | a.resting | a.arrives)
     near = jnp.abs(p.remaining) <= CLOSE * jnp.abs(start.loss - p.loss)
-    calm, comes = t.falls | a.resting | a.falls, a.first > 0
+    calm, comes = _is_calm(a, t), a.first > 0
     cases = [
         (end.status == Status.DIVERGED, Verdict.DIVERGED),
         (_is_reached(d, end, start, found) & (~leaves | _is_any(p.kind, LEFT)), p.kind),
@@ -252,6 +253,11 @@ def _verdict(d: Descent, end: End, start: Start, found: Found, on: Dynamics) -> 
     conditions = [condition for condition, _ in cases]
     verdicts = [jnp.asarray(verdict, jnp.int32) for _, verdict in cases]
     return jnp.select(conditions, verdicts, jnp.asarray(Verdict.BOUNDED, jnp.int32))
+
+
+def _is_calm(ahead: Ahead, seen: Trend) -> jax.Array:
+    """Return whether a run descends or rests, as far as one looks."""
+    return seen.falls | ahead.resting | ahead.falls
 
 
 def _is_reached(d: Descent, end: End, start: Start, found: Found) -> jax.Array:
