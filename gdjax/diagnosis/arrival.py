@@ -88,8 +88,8 @@ def arrival(d: Descent, outlooks: list[Outlook], tol: jax.Array) -> jax.Array:
     is_last = jnp.arange(len(phases)) == len(outlooks)
     stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *phases)
     shapes = jax.eval_shape(lambda: (outlooks[0], _begun(outlooks[0], tol)))
-    nothing = jax.tree.map(lambda leaf: lax.full(leaf.shape, 0, leaf.dtype), shapes)
-    so_far = _Followed(*nothing, jnp.zeros((), bool))
+    outlook, walk = jax.tree.map(lambda leaf: lax.full(leaf.shape, 0, leaf.dtype), shapes)
+    so_far = _Followed(outlook, walk, jnp.zeros((), bool))
     outlook, walk, holds = lax.scan(follow, so_far, (stacked, is_last))[0]
     m = outlook.model
     arrived = max_abs(walk.state.grad) <= tol

@@ -147,18 +147,15 @@ def at_a_glance(d: Descent, end: End) -> tuple[Array, Minimum]:
     return seen.is_minimum, seen.minimum
 
 
-def looked_closer(d: Descent, end: End) -> Look:
-    """Return what the point where a run ended settles."""
-    start = start_of(d, end)
-    settled, _, diagnosis = _closer(d, end, start, None)
-    return Look(settled, diagnosis)
+def looked_closer(d: Descent, end: End) -> tuple[Look, Found]:
+    """Return what the point where a run ended settles, and what there is to see there."""
+    settled, found, diagnosis = _closer(d, end, start_of(d, end), None)
+    return Look(settled, diagnosis), found
 
 
-def on_the_way(d: Descent, end: End) -> Look:
+def on_the_way(d: Descent, end: End, found: Found) -> Diagnosis:
     """Return what going on settles."""
-    start = start_of(d, end)
-    found = _look(d, end, start, None)
-    return Look(jnp.ones((), bool), _going_on(d, end, start, found))
+    return _going_on(d, end, start_of(d, end), found)
 
 
 def _look(d: Descent, end: End, start: Start, seen: Glance | None) -> Found:

@@ -5,7 +5,7 @@ lane ends, and there the sweep takes it if there are few parameters. The others 
 and looked at more closely; only those that this does not settle go on.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache, partial
 from math import prod
@@ -16,11 +16,12 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from gdjax.descent import Descent
+from gdjax.curvature.extremes import LARGEST_HESSIAN
 from gdjax.descent.description import canonical
 from gdjax.diagnosis import Diagnosis
 from gdjax.diagnosis.brief import Brief, brief, opened
-from gdjax.diagnosis.diagnose import Look, at_a_glance, looked_closer, on_the_way
+from gdjax.diagnosis.decide import Found
+from gdjax.diagnosis.diagnose import at_a_glance, looked_closer, on_the_way
 from gdjax.diagnosis.end import End
 from gdjax.diagnosis.glance import of_minimum
 from gdjax.lanewise import Atom, Program, Value, evaluate, is_small, read, traced, whole
@@ -39,6 +40,7 @@ GLANCES = 2**17  # lanes of a call
 TILE = 2**12  # of them that caches hold
 CLOSER = 2**8  # lanes of a call
 NUMBERS = 2**20  # of parameters in a call
+FOUND = 2**24  # of entries of Hessians at the ends of lanes
 MOST_NUMBERS = 4000  # that a glance computes, each in a loop of its own
 
 
@@ -64,12 +66,16 @@ def diagnosed(
     diagnosis = jax.tree.map(
         lambda leaf: _spread(leaf, count, writable=len(left) > 0), of_minimum(minimum)
     )
-    for program in _looks(lanes.lane, lanes.shape):
-        if len(left):
-            looks = work.looks(program, left)
-            for rows, own in zip(diagnosis, looks.diagnosis):
-                rows[left] = own
-            left = left[~looks.settled]
+    look, go_on = _looks(lanes.lane, lanes.shape)
+    for some in work.groups(left):
+        looks, found = work.looked_at(look, some)
+        for rows, own in zip(diagnosis, looks.diagnosis):
+            rows[some] = own
+        rest = np.flatnonzero(~looks.settled)
+        if len(rest):
+            found = jax.tree.map(partial(np.take, indices=rest, axis=0), found)
+            for rows, own in zip(diagnosis, work.looked_at(go_on, some[rest], found)):
+                rows[some[rest]] = own
     return jax.tree.map(lambda leaf: leaf.reshape(lanes.shape), diagnosis)
 
 
@@ -83,27 +89,29 @@ def _spread(leaf: np.ndarray, count: int, writable: bool) -> np.ndarray:
     return np.full(count, leaf) if leaf else np.zeros(count, leaf.dtype)
 
 
-Looker = Callable[[Any, Any, Any, End], Any]  # of sources, key, number and end
+Looker = Callable[..., Any]  # of sources, key, and of lanes their numbers, ends, and what is found
 
 
-def _looker(lane: Lane, shape: tuple[int, ...], look: Callable[[Descent, End], Any]) -> Looker:
+def _looker(lane: Lane, shape: tuple[int, ...], look: Callable[..., Any]) -> Looker:
     """Return a look at a lane's end as a function of its number."""
 
-    def of_lane(sources: PyTree, key: Any, number: Any, end: End) -> Look:
+    def of_lane(sources: PyTree, key: Any, number: Any, end: End, *found: Found) -> Any:
         d = canonical(lane.descent(lane.values(sources, place_of(number, shape)), number, key))
         opt_state = with_keys(end.opt_state, d.optimizer.init(d.params))
-        return look(d, end._replace(opt_state=opt_state))
+        return look(d, end._replace(opt_state=opt_state), *found)
 
     return of_lane
 
 
 @lru_cache(maxsize=32)
-def _looks(lane: Lane, shape: tuple[int, ...]) -> tuple[Callable[..., Look], ...]:
-    """Return the compiled closer looks, at lanes [n] of these numbers and ends."""
-    return tuple(
-        ConstantsApart(jax.vmap(_looker(lane, shape, look), in_axes=(None, None, 0, 0)))
-        for look in (looked_closer, on_the_way)
-    )
+def _looks(lane: Lane, shape: tuple[int, ...]) -> tuple[Looker, Looker]:
+    """Return the compiled looks at lanes [n]: at their ends, and at where they go from there."""
+
+    def compiled(look: Callable[..., Any], lanes: int) -> Looker:
+        axes = (None, None, *[0] * lanes)
+        return ConstantsApart(jax.vmap(_looker(lane, shape, look), in_axes=axes))
+
+    return compiled(looked_closer, 2), compiled(on_the_way, 3)
 
 
 class CompiledGlance(NamedTuple):
@@ -188,17 +196,26 @@ class _Work:
         leaves = [next(found) if isinstance(x, Value) else np.asarray(x.value) for x in outputs]
         return jax.tree.unflatten(structure, leaves)
 
-    def looks(self, program: Callable[..., Look], numbers: np.ndarray) -> Look:
-        """Return a closer look at the lanes of these numbers."""
+    def groups(self, numbers: np.ndarray) -> Iterator[np.ndarray]:
+        """Yield the numbers of lanes of which all that is found at their ends fits into memory."""
+        dim = size(self.ends.params) // self.count
+        most = max(FOUND // (dim * min(dim, LARGEST_HESSIAN)), CLOSER)
+        for first in range(0, len(numbers), most):
+            yield numbers[first : first + most]
+
+    def looked_at(self, look: Looker, numbers: np.ndarray, *found: PyTree) -> Any:
+        """Return a look at the lanes of these numbers, of which that has been found."""
         each = min(CLOSER, self.room, 2 * self._power_of_two(len(numbers) - 1))
-        parts: dict[int, Look] = {}
+        parts: dict[int, Any] = {}
 
         def part(first: int) -> None:
-            some = numbers[first : first + each].astype(np.int32)
-            padded = np.concatenate([some, np.repeat(some[-1:], each - len(some))])
-            ends = jax.tree.map(lambda leaf: leaf[padded], self.ends)
-            found = program(*self.shared, padded, ends)
-            parts[first] = jax.tree.map(lambda leaf: np.asarray(leaf)[: len(some)], found)
+            lanes = np.minimum(np.arange(first, first + each), len(numbers) - 1)
+            some = numbers[lanes].astype(np.int32)
+            ends = jax.tree.map(lambda leaf: leaf[some], self.ends)
+            own = jax.tree.map(lambda leaf: leaf[lanes], found)
+            seen = look(*self.shared, some, ends, *own)
+            count = min(each, len(numbers) - first)
+            parts[first] = jax.tree.map(lambda leaf: np.asarray(leaf)[:count], seen)
 
         firsts = range(0, len(numbers), each)
         self._in_threads(part, firsts)
