@@ -8,7 +8,7 @@ from jax import lax
 
 from gdjax.descent import Descent, State
 from gdjax.descent.stepping import finite_state
-from gdjax.diagnosis.orbit import LONGEST_PERIOD, Orbit, is_closed, is_resting, orbit
+from gdjax.diagnosis.orbit import LONGEST_PERIOD, Orbit, closure, is_resting, orbit
 from gdjax.diagnosis.tangent import Tangent, first_tangent, next_with_tangent
 from gdjax.trees import PyTree, coarsest_eps, euclidean, inner, max_abs, real_dtype
 
@@ -70,18 +70,20 @@ def go_on(d: Descent, state: State, tol: jax.Array, wanted: jax.Array) -> Ahead:
         rounding = eps * euclidean(a.state.params)
         walk = lax.fori_loop(0, WINDOW, lambda i, w: w.step(d, tol, i), _Walk.start_at(a))
         seen = walk.seen()
-        now = orbit(walk.distances, seen.stride, rounding.astype(walk.distances.dtype))
+        distances, growth = walk.returns[0], walk.returns[1]
+        now = orbit(distances, growth, seen.stride, rounding.astype(growth.dtype))
+        found = closure(a.orbit, now, seen.growth, a.windows == MOST_WINDOWS - 1, WINDOW)
         return Ahead(
             windows=a.windows + 1,
             seen=jax.tree.map(lambda rows, x: rows.at[a.windows].set(x), a.seen, seen),
-            orbit=now,
+            orbit=now._replace(period=jnp.where(found.closed, found.period, now.period)),
             state=walk.state,
             centre=walk.centre,
             tangent=walk.tangent,
             held=walk.held,
             first=walk.first,
             finite=finite_state(walk.state),
-            closed=is_closed(a.orbit, now, seen.growth, late=a.windows == MOST_WINDOWS - 1),
+            closed=found.closed,
             resting=is_resting(now),
             falls=a.falls & ~seen.rises,
         )
@@ -100,7 +102,7 @@ def _nothing(state: State) -> Ahead:
     return Ahead(
         windows=zero,
         seen=rows._replace(rises=jnp.zeros(MOST_WINDOWS, bool)),
-        orbit=Orbit(zero, real, real, real, real),
+        orbit=Orbit(jnp.zeros(LONGEST_PERIOD, real.dtype), zero, *[real] * 5),
         state=state,
         centre=state.params,
         tangent=first_tangent(state),
@@ -121,7 +123,7 @@ class _Walk(NamedTuple):
     start: PyTree  # params where the window begins
     centre: PyTree
     update: PyTree  # the last
-    distances: jax.Array  # [LONGEST_PERIOD]
+    returns: jax.Array  # [2, LONGEST_PERIOD] distances after each step, and growth until then
     sums: Window  # over the steps so far
     angles: jax.Array  # how many are in the sum
     so_far: jax.Array  # int32 [] steps before the window
@@ -136,9 +138,9 @@ class _Walk(NamedTuple):
         loss = state.loss.astype(real.dtype)
         no = jnp.zeros((), bool)
         sums = Window(real, loss, loss, no, real, real, real, real)
-        distances = jnp.zeros(LONGEST_PERIOD, real.dtype)
+        returns = jnp.zeros((2, LONGEST_PERIOD), real.dtype)
         start = state, a.tangent, state.params, still, still
-        return cls(*start, distances, sums, real, a.windows * WINDOW, a.held, a.first)
+        return cls(*start, returns, sums, real, a.windows * WINDOW, a.held, a.first)
 
     def step(self, d: Descent, tol: jax.Array, number: jax.Array) -> "_Walk":
         """Return the walk after one more step of the window."""
@@ -146,7 +148,7 @@ class _Walk(NamedTuple):
         update = jax.tree.map(jnp.subtract, after.params, self.state.params)
         away = euclidean(jax.tree.map(jnp.subtract, after.params, self.start))
         cosine = _cosine(update, self.update)
-        sums, real = self.sums, self.distances.dtype
+        sums, real = self.sums, self.returns.dtype
         loss = after.loss.astype(real)
         rounding = ULPS * jnp.finfo(after.loss.dtype).eps * jnp.abs(loss)
         # Across a kink, or on a cycle, a step may lead to the other side at the same height.
@@ -164,6 +166,7 @@ class _Walk(NamedTuple):
         )
         place = jnp.minimum(number, LONGEST_PERIOD - 1)
         early = number < LONGEST_PERIOD
+        here = jnp.stack([away.astype(real), sums.growth])
         holds = max_abs(after.grad) <= tol
         return _Walk(
             state=after,
@@ -171,9 +174,7 @@ class _Walk(NamedTuple):
             start=self.start,
             centre=jax.tree.map(lambda c, x: c + x / WINDOW, self.centre, after.params),
             update=update,
-            distances=jnp.where(
-                early, self.distances.at[place].set(away.astype(real)), self.distances
-            ),
+            returns=jnp.where(early, self.returns.at[:, place].set(here), self.returns),
             sums=sums,
             angles=self.angles + jnp.isfinite(cosine),
             so_far=self.so_far,

@@ -42,7 +42,7 @@ def trend(a: Ahead, loss: jax.Array, grad_norm: jax.Array, tol: jax.Array, so_fa
     falls &= (n > 0) & (loss > seen.least[last])
     peak = jnp.max(jnp.where(number < n, seen.grad_norm, 0))
     later = (number >= middle) & (number < n)
-    growth = _mean(seen.growth, later) / WINDOW
+    growth = jnp.where(a.closed, a.orbit.growth, _mean(seen.growth, later) / WINDOW)
     return Trend(
         falls=falls,
         grows=_grows(seen.stride, n),
