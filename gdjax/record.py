@@ -30,6 +30,8 @@ __all__ = [
     "variance",
 ]
 
+INT32_MAX = jnp.iinfo(jnp.int32).max
+
 # A recorder's functions see a `gdjax.State`, which lives a floor above.
 Of = Callable[[Any], PyTree]
 
@@ -116,7 +118,7 @@ def every(period: int, of: Of | OfLoss = _loss) -> Every:
 
     Raises:
       TypeError: `period` is not a whole number, or `of` not a function.
-      ValueError: `period` is below 1.
+      ValueError: `period` is below 1, or beyond int32.
 
     >>> import gdjax, optax
     >>> d = gdjax.Descent(lambda w: w**2, 1.0, optax.sgd(0.25), max_steps=4, stop=None,
@@ -126,7 +128,10 @@ def every(period: int, of: Of | OfLoss = _loss) -> Every:
     ([0, 2, 4], [1.0, 0.25, 0.0625])
     """
     of = of if isinstance(of, OfLoss) else checks.function("of", of)
-    return Every(_traced(of), checks.whole_number("period", period, least=1))
+    period = checks.whole_number("period", period, least=1)
+    if period > INT32_MAX:
+        raise ValueError(f"period: expected at most {INT32_MAX} steps, got {period}")
+    return Every(_traced(of), period)
 
 
 def of_loss(function: Callable[..., PyTree], *fields: str) -> OfLoss:

@@ -92,6 +92,13 @@ def rows(recorder: Every, d: Descent) -> int:
     return _ceil_div(d.max_steps, recorder.period) + 1
 
 
+def steps_of_rows(recorder: Every, d: Descent) -> jax.Array:
+    """Return the step [rows] that each entry of a history is due at."""
+    number = jnp.arange(rows(recorder, d), dtype=jnp.int32)
+    # A period beyond the budget might be beyond int32 as well.
+    return jnp.where(number < len(number) - 1, number * recorder.period, d.max_steps)
+
+
 def empty(recorder: Every, state: State, d: Descent) -> Series:
     """Return a history that holds its first entry."""
     count = rows(recorder, d)
@@ -119,10 +126,10 @@ def written(recorder: Every, history: Series, steps: jax.Array, state: State, d:
 
 def filled(recorder: Every, history: Series, steps: jax.Array, state: State, d: Descent) -> Series:
     """Return the history with the end of the run in every row after `steps`."""
+    later = steps_of_rows(recorder, d) > steps
 
     def fill(rows: jax.Array, leaf: jax.Array) -> jax.Array:
-        number = jnp.arange(len(rows), dtype=jnp.int32).reshape(-1, *[1] * (rows.ndim - 1))
-        return jnp.where(number * recorder.period > steps, leaf, rows)
+        return jnp.where(later.reshape(-1, *[1] * (rows.ndim - 1)), leaf, rows)
 
     return jax.tree.map(fill, history, _entry(recorder, state, d))
 

@@ -10,11 +10,13 @@ from jax import lax
 
 from gdjax.descent import Status
 from gdjax.sweeps.boxes import traced_place
-from gdjax.sweeps.histories import common_period, filled_rows, with_entry, without_entries
+from gdjax.sweeps.histories import common_period, due_rows, room_for_entries, with_entry
 from gdjax.sweeps.packed import Packing
 from gdjax.sweeps.traced_lane import TracedLane
 from gdjax.sweeps.turns import ended, is_running, is_undecided, updates
 from gdjax.trees import PyTree
+
+HALF = 16  # bits
 
 
 class Layout(NamedTuple):
@@ -78,7 +80,8 @@ class Done(NamedTuple):
 
     kept: list[Any]  # packed
     state: list[Any]  # packed, what those that go on need beside; the codes are its first leaf
-    counts: Any  # int32 [tiles, 3]: turns, useful updates, lanes that go on or begin anew
+    counts: Any  # int32 [tiles, 4]: turns, the low half of the bits of useful updates and the high
+    # one, for sums that int32 holds, lanes that go on or begin anew
 
 
 class Packings(NamedTuple):
@@ -93,7 +96,7 @@ class Packings(NamedTuple):
         """Return the shapes and dtypes of what a block returns."""
         state = self.left if fresh else self.state
         kept = self.kept.shapes(layout.lanes)
-        return Done(kept, state.shapes(layout.lanes), _whole(layout.tiles, 3))
+        return Done(kept, state.shapes(layout.lanes), _whole(layout.tiles, 4))
 
     def waiting(self, done: Done, lanes: np.ndarray) -> list[np.ndarray]:
         """Return the packed state of lanes that began and go on."""
@@ -148,7 +151,6 @@ def run_block(
     none = jnp.zeros((), jnp.int32)
     shared = parts.share(traced.constants, sources, key, *[none] * is_fresh)
     axes = [None if common else axis for common in parts.common]
-    rows_axis = axis if axis < 0 else axis + 1
 
     def begun(tile: Any) -> tuple:
         """Return what the lanes of a tile compute once, their states, and how many they are."""
@@ -169,36 +171,37 @@ def run_block(
         begin = jax.vmap(go_on, (axis, 0, 0, 0), axis)
         return *begin(packed, base, _numbers(place, strides), place), histories, count
 
-    def run_tile(tile: Any, grace: Any, rounds: Rounds) -> tuple:
+    def run_tile(tile: Any, grace: Any, rounds: Rounds, entries: list) -> tuple:
         own, (code, *rest), before, count = begun(tile)
         present = jnp.arange(width, dtype=jnp.int32) < count
         state = [jnp.where(present, 0, ended(0, Status.STEP_LIMIT)).astype(code.dtype), *rest]
-        step = jax.vmap(
-            lambda own, count, state: parts.turn(shared, own, count, state, layout.abreast),
-            (axis, None, axes),
-            (axes, axis),
-        )
-        end = jax.vmap(partial(parts.end, shared), (axis, axes, axis, rows_axis), axis)
-        step = partial(step, own)
-        (state, seen), turns, borne = turned(step, state, count, grace, rounds)
-        code, kept, histories = end(own, state, before, filled_rows(seen))
+        end = jax.vmap(partial(parts.end, shared), (axis, axes, axis, 0), axis)
+        (state, entries), turns, borne = turned(own, state, entries, count, grace, rounds)
+        code, kept, histories = end(own, state, before, due_rows(entries))
         again = jnp.zeros((), bool)
         if is_fresh and not traced.careful:
             state[0], again = code, is_undecided(code)
-        useful = jnp.where(again, 0, updates(state[0]))
+        useful = jnp.where(again, 0, jnp.maximum(updates(state[0]), 0))
         open_lanes = _count(is_running(state[0]) | again)
-        counts = jnp.stack([turns, jnp.sum(useful, dtype=jnp.int32), open_lanes])
+        high, low = lax.shift_right_logical(useful, np.int32(HALF)), useful & (2**HALF - 1)
+        counts = jnp.stack([turns, _count(low), _count(high), open_lanes])
         state = [
             jax.tree.map(for_each_lane, leaf) if common else leaf
             for leaf, common in zip(state, parts.common)
         ]
-        return kept, [*state, *histories], counts, grace - borne
+        return kept, [*state, *histories], counts, grace - borne, entries
 
     def for_each_lane(common: Any) -> Any:
         return jnp.repeat(jnp.expand_dims(common, axis), width, axis)
 
+    step = jax.vmap(
+        lambda own, count, state: parts.turn(shared, own, count, state, layout.abreast),
+        (axis, None, axes),
+        (axes, axis),
+    )
+
     def turned(
-        step: Any, state: list, count: Any, grace: Any, rounds: Rounds
+        own: list, state: list, entries: list, count: Any, grace: Any, rounds: Rounds
     ) -> tuple[tuple[list, list], Any, Any]:
         def unfinished(carry: tuple) -> Any:
             _, alive, turns, _, borne = carry
@@ -208,8 +211,9 @@ def run_block(
             return (alive > 0) & goes_on
 
         def step_and_write(turns: Any, carry: tuple[list, list]) -> tuple[list, list]:
-            state, entries = step(turns, carry[0])
-            return state, [with_entry(*leaf, turns) for leaf in zip(traced.rows, carry[1], entries)]
+            state, new = step(own, turns, carry[0])
+            leaves = zip(traced.rows, carry[1], new)
+            return state, [with_entry(*leaf, axis, turns) for leaf in leaves]
 
         def look(carry: tuple) -> tuple:
             state, alive, turns, waste, borne = carry
@@ -221,9 +225,7 @@ def run_block(
             borne = jnp.where(alive > 0, jnp.maximum(borne, impatient), borne)
             return state, alive, turns + layout.turns, waste, borne
 
-        entries = jax.eval_shape(step, none, state)[1] if traced.rows else []
-        begin = state, list(map(without_entries, traced.rows, entries))
-        carry = begin, count, none, none, none
+        carry = (state, entries), count, none, none, none
         end, _, turns, _, borne = lax.while_loop(unfinished, look, carry)
         return end, turns, jnp.minimum(borne, grace)
 
@@ -232,10 +234,10 @@ def run_block(
     before = parts.recorded.before
 
     def write_tile(carry: tuple) -> tuple:
-        tile, numbers, grace, done = carry
+        tile, numbers, grace, entries, done = carry
         numbers = lax.optimization_barrier(numbers)  # else each is a kernel before the loop
         _, *limits = numbers
-        kept, state, counts, grace = run_tile(tile, grace, Rounds(*limits))
+        kept, state, counts, grace, entries = run_tile(tile, grace, Rounds(*limits), entries)
         if is_fresh:
             state = [state[i] for is_kept, i in sources if not is_kept]
         written = Done(
@@ -243,14 +245,21 @@ def run_block(
             stored.written(done.state, state, tile * width, axis),
             lax.dynamic_update_index_in_dim(done.counts, counts, tile, 0),
         )
-        return tile + 1, numbers, grace, written
+        return tile + 1, numbers, grace, entries, written
 
     def is_left(carry: tuple) -> Any:
         tile, (tiles, *_), *_ = carry
         return tile < tiles
 
-    begin = none, numbers, Rounds(*numbers[1:]).grace, room
-    return lax.while_loop(is_left, write_tile, begin)[3]
+    def one_turn() -> list:
+        own, state, *_ = begun(none)
+        return step(own, none, state)[1]
+
+    # One for all tiles: what is left of the one before is never read.
+    new = jax.eval_shape(one_turn) if traced.rows else []
+    entries = [room_for_entries(*leaf, axis) for leaf in zip(traced.rows, new)]
+    begin = none, numbers, Rounds(*numbers[1:]).grace, entries, room
+    return lax.while_loop(is_left, write_tile, begin)[-1]
 
 
 def _whole(*shape: int) -> jax.ShapeDtypeStruct:

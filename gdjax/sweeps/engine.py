@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from gdjax.sweeps.block import Done, Fresh, Layout, Packings, Rounds, Waiting
+from gdjax.sweeps.block import HALF, Done, Fresh, Layout, Packings, Rounds, Waiting
 from gdjax.sweeps.boxes import Blocks, Boxes
 from gdjax.sweeps.collect import Arrays, Collector
 from gdjax.sweeps.lane_program import BlockProgram, LaneProgram
@@ -250,7 +250,8 @@ def _collected(
         place, base = sweep.blocks.place(living, block), 0
         state = packing.waiting(done, living) if len(living) else []
     updates = np.maximum(code[living], 0)  # what is undecided begins anew
-    turns, useful, _ = done.counts[:tiles].sum(axis=0, dtype=np.int64).tolist()
+    turns, low, high, _ = done.counts[:tiles].sum(axis=0, dtype=np.int64).tolist()
+    useful = low + (high << HALF)
     return Round(
         count - len(living),
         Work(useful, turns * sweep.layout.tile),
@@ -268,7 +269,7 @@ def _living(
 ) -> np.ndarray:
     """Return the positions in a block of the lanes that go on; most tiles have none."""
     width = sweep.layout.tile
-    at = np.flatnonzero(done.counts[:tiles, 2])[:, None] * width + np.arange(width)
+    at = np.flatnonzero(done.counts[:tiles, -1])[:, None] * width + np.arange(width)
     return at[goes_on(code[at])]
 
 

@@ -1,7 +1,7 @@
 """The histories of lanes: each turn has entries for them, and the end of a round a whole one.
 
-In a round, the entries of a tile are written into rows that all its lanes share, counted from where
-the round began. That is for each lane a multiple of every period, so that none is due elsewhere.
+In a round, the entries of a tile are written into rows that are counted from where it began. That
+is for each lane a multiple of every period, so that for all lanes the same rows are due.
 """
 
 from functools import partial
@@ -15,13 +15,15 @@ from jax import lax
 
 from gdjax.descent import Descent, histories
 from gdjax.descent.description import INT32_MAX
-from gdjax.descent.histories import recorders_of_histories, rows
+from gdjax.descent.histories import recorders_of_histories, rows, steps_of_rows
 from gdjax.descent.state import State
 from gdjax.descent.stepping import first_state
 from gdjax.lanewise import Entries, Value, traced
 from gdjax.record import Every, Series
 from gdjax.sweeps.keys import without_keys
 from gdjax.trees import PyTree
+
+MOST_STEPS = 2**28  # in a round
 
 
 class Rows(NamedTuple):
@@ -32,12 +34,24 @@ class Rows(NamedTuple):
 
 
 def rows_of_leaves(d: Descent) -> list[Rows]:
-    """Return for each leaf of the entries how they lie in its rows."""
-    return [
+    """Return for each leaf of the entries how they lie in its rows.
+
+    Raises:
+      ValueError: a round would have more steps than are counted.
+    """
+    found = [
         Rows(recorder.period, rows(recorder, d))
         for recorder in recorders_of_histories(d)
         for _ in jax.tree.leaves(_shapes(recorder, d))
     ]
+    period = common_period(found)
+    if period > MOST_STEPS and d.max_steps > MOST_STEPS:
+        raise ValueError(
+            f"max_steps: expected at most {MOST_STEPS} in a sweep of lanes that record something "
+            f"every {[own.period for own in found]} steps, of which {period} is the least common "
+            f"multiple, got {d.max_steps}"
+        )
+    return found
 
 
 def together(rows: Any) -> jax.Array:
@@ -53,24 +67,35 @@ def common_period(leaves: list[Rows]) -> int:
     return min(lcm(*(own.period for own in leaves)), INT32_MAX)  # no round has as many
 
 
-def without_entries(rows: Rows, entry: PyTree) -> PyTree:
-    """Return the rows of a round for entries like this one, and a last row for those not due."""
-    return jax.tree.map(lambda leaf: jnp.zeros((rows.number + 1, *leaf.shape), leaf.dtype), entry)
+def room_for_entries(rows: Rows, entry: PyTree, axis: int) -> PyTree:
+    """Return rows [lanes, rows + 1, ...] for such entries, the last for those that are not due.
+
+    The entries have their lanes at `axis`; the rows have them first, as results do.
+    """
+
+    def room(leaf: jax.ShapeDtypeStruct) -> jax.Array:
+        shape = list(leaf.shape)
+        lanes = shape.pop(axis)
+        return jnp.zeros((lanes, rows.number + 1, *shape), leaf.dtype)
+
+    return jax.tree.map(room, entry)
 
 
-def with_entry(rows: Rows, seen: PyTree, entry: PyTree, count: jax.Array) -> PyTree:
+def with_entry(rows: Rows, seen: PyTree, entry: PyTree, axis: int, count: jax.Array) -> PyTree:
     """Return the rows of a round with what its turn number `count` has for them."""
     period = np.int32(rows.period)
     is_due = lax.rem(count, period) == 0
     row = jnp.where(is_due, lax.div(count, period), np.int32(rows.number))
-    return jax.tree.map(
-        lambda leaf, own: lax.dynamic_update_index_in_dim(leaf, own, row, 0), seen, entry
-    )
+
+    def written(leaf: jax.Array, own: jax.Array) -> jax.Array:
+        return lax.dynamic_update_index_in_dim(leaf, jnp.moveaxis(own, axis, 0), row, 1)
+
+    return jax.tree.map(written, seen, entry)
 
 
-def filled_rows(seen: list[PyTree]) -> list[PyTree]:
+def due_rows(room: list[PyTree]) -> list[PyTree]:
     """Return the rows of a round without the last."""
-    return jax.tree.map(lambda leaf: leaf[:-1], seen)
+    return jax.tree.map(lambda leaf: leaf[:, :-1], room)
 
 
 def empty_histories(d: Descent) -> list[PyTree]:
@@ -141,14 +166,14 @@ def series(
     """
     found = []
     for recorder, old, new in zip(recorders_of_histories(d), before, seen):
-        number = jnp.arange(rows(recorder, d), dtype=jnp.int32)
-        joined = partial(_joined, number, base // recorder.period, number * recorder.period >= end)
-        steps = jnp.minimum(number * recorder.period, point.step)
-        found.append(Series(steps, jax.tree.map(joined, _entry(recorder, point, d), old, new)))
+        steps = steps_of_rows(recorder, d)
+        joined = partial(_joined, steps < base, steps >= end, base // recorder.period)
+        values = jax.tree.map(joined, _entry(recorder, point, d), old, new)
+        found.append(Series(jnp.minimum(steps, point.step), values))
     return found
 
 
-def _joined(number: Any, first: Any, is_end: Any, end: Any, old: Any, new: Any) -> jax.Array:
+def _joined(is_old: Any, is_end: Any, first: Any, end: Any, old: Any, new: Any) -> jax.Array:
     """Return a leaf of a history: old rows, those from the first of a round on, and the end."""
 
     def column(rows: jax.Array) -> jax.Array:
@@ -157,7 +182,7 @@ def _joined(number: Any, first: Any, is_end: Any, end: Any, old: Any, new: Any) 
     # For lanes that begin, all of this is `new`, which XLA sees in a slice but not in a gather.
     count = len(new)
     at = lax.dynamic_slice_in_dim(jnp.concatenate([new, new]), count - first, count)
-    return jnp.where(column(is_end), end, jnp.where(column(number < first), old, at))
+    return jnp.where(column(is_end), end, jnp.where(column(is_old), old, at))
 
 
 def _entry(recorder: Every, state: State, d: Descent) -> PyTree:

@@ -163,7 +163,8 @@ def _halved(width: int, lanes: int) -> int:
 def _on_cpu(traced: TracedLane, packing: Packings, lanes: int) -> tuple[int, int, int, int, bool]:
     """Return the last fields of a layout, and before them the lanes of a tile."""
     if traced.entrywise:
-        return FEW_NUMBERS, -1, LOOK, 1, False
+        held = max(VECTOR, TILE_BYTES // _lane_bytes(packing))  # less, of long histories
+        return _halved(FEW_NUMBERS, min(held, FEW_NUMBERS)), -1, LOOK, 1, False
     few = ABREAST * _lane_bytes(packing) <= TILE_BYTES
     if traced.abreast and few:
         # Of two turns, the first writes where the second does not read: XLA copies nothing.

@@ -120,6 +120,33 @@ def test_keys_are_recorded_as_their_numbers():
     np.testing.assert_array_equal(keys[1], [own] * 3)
 
 
+def test_updates_beyond_int32_are_counted():
+    def lane(start):
+        record = gdjax.record.every(2**24)
+        sgd = optax.sgd(1e-9)
+        return Descent(lambda w: w**2, start, sgd, stop=None, max_steps=2**24, record=record)
+
+    starts = np.linspace(1, 2, 256, dtype=np.float32)
+    assert gdjax.sweep(lane, start=starts).work.useful == 2**32
+
+
+def test_more_steps_than_a_round_counts_are_refused():
+    def lane(start):
+        record = [gdjax.record.every(period) for period in (20_001, 20_002)]
+        return Descent(quartic, start, optax.sgd(1e-3), max_steps=2**28 + 1, record=record)
+
+    with pytest.raises(ValueError, match=r"^max_steps: .* 400060002 is the least common"):
+        gdjax.sweep(lane, start=STARTS[:2])
+
+
+def test_lanes_that_start_where_nothing_is_finite_make_no_updates():
+    def lane(start):
+        return Descent(lambda w: w**2, start, optax.sgd(0.1), max_steps=5)
+
+    runs = gdjax.sweep(lane, start=np.float32([np.inf] * 40 + [1.0]))
+    assert runs.work.useful == runs.steps.sum() == 5
+
+
 def test_reducers_see_whole_histories(bases):
     def lane(start):
         stop = gdjax.stop.gradient_below(0.5)
