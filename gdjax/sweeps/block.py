@@ -80,8 +80,7 @@ class Done(NamedTuple):
 
     kept: list[Any]  # packed
     state: list[Any]  # packed, what those that go on need beside; the codes are its first leaf
-    counts: Any  # int32 [tiles, 4]: turns, the low half of the bits of useful updates and the high
-    # one, for sums that int32 holds, lanes that go on or begin anew
+    counts: Any  # int32 [tiles, 4]: turns, useful updates by halves, lanes that go on or begin anew
 
 
 class Packings(NamedTuple):
@@ -183,8 +182,8 @@ def run_block(
             state[0], again = code, is_undecided(code)
         useful = jnp.where(again, 0, jnp.maximum(updates(state[0]), 0))
         open_lanes = _count(is_running(state[0]) | again)
-        high, low = lax.shift_right_logical(useful, np.int32(HALF)), useful & (2**HALF - 1)
-        counts = jnp.stack([turns, _count(low), _count(high), open_lanes])
+        halves = _halves(useful) if traced.rows else (useful, none)  # only then rounds may be long
+        counts = jnp.stack([turns, *map(_count, halves), open_lanes])
         state = [
             jax.tree.map(for_each_lane, leaf) if common else leaf
             for leaf, common in zip(state, parts.common)
@@ -274,6 +273,11 @@ def _several(step: Any, unrolled: int, turns: Any, i: Any, state: PyTree) -> PyT
 
 def _count(lanes: Any) -> Any:
     return jnp.sum(lanes, dtype=jnp.int32)
+
+
+def _halves(x: Any) -> tuple[Any, Any]:
+    """Return the low bits and the high ones of whole numbers, for sums that int32 holds."""
+    return x & (2**HALF - 1), lax.shift_right_logical(x, np.int32(HALF))
 
 
 def _numbers(place: Any, strides: Any) -> Any:

@@ -79,7 +79,14 @@ def assert_as_alone(runs, lane, starts):
         np.testing.assert_allclose(own, expected, rtol=1e-3, atol=1e-4)
 
 
-@pytest.mark.parametrize("record", RECORDS.values(), ids=RECORDS)
+SHORT = ("two periods and a fold", "state of the optimizer")
+MARKED = [
+    pytest.param(record, marks=[] if name in SHORT else pytest.mark.long, id=name)
+    for name, record in RECORDS.items()
+]
+
+
+@pytest.mark.parametrize("record", MARKED)
 def test_a_lane_that_waits_records_what_it_does_alone(record, bases):
     lane = lane_with(record)
     runs = gdjax.sweep(lane, start=STARTS, tile=16, block_size=16)
@@ -94,7 +101,7 @@ def test_lanes_wait_only_where_all_their_entries_are_due(bases):
     assert all(base % 12 == 0 for base in bases)
 
 
-@pytest.mark.parametrize("size", [40, 2_000])
+@pytest.mark.parametrize("size", [40, pytest.param(2_000, marks=pytest.mark.long)])
 def test_larger_lanes_that_wait_record_what_they_do_alone(size, bases):
     def lane(start):
         record = {"loss": gdjax.record.every(2), "last": gdjax.record.every(5, lambda s: s.params)}
@@ -120,6 +127,7 @@ def test_keys_are_recorded_as_their_numbers():
     np.testing.assert_array_equal(keys[1], [own] * 3)
 
 
+@pytest.mark.long
 def test_updates_beyond_int32_are_counted():
     def lane(start):
         record = gdjax.record.every(2**24)
