@@ -223,9 +223,12 @@ def _traced(program: LaneProgram, lanes: Lanes) -> tuple[TracedLane, Packings]:
     try:
         return program.traced(lanes.sources, lanes.key)
     except MAYBE_NOT_WHILE_TRACING as error:
+        is_known = isinstance(error, NOT_WHILE_TRACING)
+        if not is_known and _is_own(error):  # which says more
+            raise
         values = jax.tree.map(lambda leaf: leaf[0], lanes.values(np.array([0])))
         names = [name for name in values if _fails(lanes, values, [name])]
-        if not isinstance(error, NOT_WHILE_TRACING) and (not names or _fails(lanes, values, [])):
+        if not is_known and (not names or _fails(lanes, values, [])):
             raise
         raise TypeError(
             f"{', '.join(names) or 'lane'}: the lane function needs this value while it is "
@@ -246,3 +249,11 @@ def _fails(lanes: Lanes, values: dict[str, Any], traced: list[str]) -> bool:
     except MAYBE_NOT_WHILE_TRACING:
         return True
     return False
+
+
+def _is_own(error: BaseException) -> bool:
+    """Return whether gdjax raised it."""
+    last = error.__traceback__
+    while last is not None and last.tb_next is not None:
+        last = last.tb_next
+    return last is not None and last.tb_frame.f_globals.get("__name__", "").startswith("gdjax.")
