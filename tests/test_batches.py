@@ -171,10 +171,10 @@ def test_a_step_uses_the_gradient_of_its_own_batch(kind):
 @pytest.mark.parametrize(
     "kind",
     [
-        pytest.param("in order", marks=pytest.mark.long),
+        "in order",
         pytest.param("shuffled", marks=pytest.mark.long),
         pytest.param("replaced", marks=pytest.mark.long),
-        "stochastic",
+        pytest.param("stochastic", marks=pytest.mark.long),
     ],
 )
 def test_alone_resumed_stepped_and_in_a_sweep_are_one_run(kind):

@@ -182,12 +182,8 @@ ONE_ATTRACTOR = {
 }
 
 
-NOW = ["circle of minima"]
-
-
-@pytest.mark.parametrize(
-    "name", [n if n in NOW else pytest.param(n, marks=pytest.mark.long) for n in ONE_ATTRACTOR]
-)
+@pytest.mark.long
+@pytest.mark.parametrize("name", ONE_ATTRACTOR)
 def test_it_is_one_attractor_with_all_the_starts(name):
     loss, start, options = ONE_ATTRACTOR[name]
     basins = mapped(loss, start, **options)
