@@ -13,7 +13,7 @@ from gdjax.sweeps.boxes import traced_place
 from gdjax.sweeps.histories import common_period, due_rows, room_for_entries, with_entry
 from gdjax.sweeps.packed import Packing
 from gdjax.sweeps.traced_lane import TracedLane
-from gdjax.sweeps.turns import ended, is_running, is_undecided, updates
+from gdjax.sweeps.turns import ended, is_running, is_undecided, steps
 from gdjax.trees import PyTree
 
 HALF = 16  # bits
@@ -152,12 +152,15 @@ def run_block(
     axes = [None if common else axis for common in parts.common]
 
     def begun(tile: Any) -> tuple:
-        """Return what the lanes of a tile compute once, their states, and how many they are."""
+        """Return what the lanes of a tile compute once, their states, and histories before.
+
+        And the updates that they have made, and how many they are.
+        """
         if isinstance(block, Fresh):
             place, count = _in_box(layout, block, tile)
             begin = jax.vmap(lambda *lane: parts.begin(shared, *lane), out_axes=(axis, axes))
             nothing = [for_each_lane(jnp.zeros(v.aval.shape, v.aval.dtype)) for v in before]
-            return *begin(_numbers(place, strides), place), nothing, count
+            return *begin(_numbers(place, strides), place), nothing, none, count
         place, base, count = _in_line(layout, block, tile)
         packed = packing.state.read(block.state, tile * width, width, axis)
         packed, histories = packed[: len(axes)], packed[len(axes) :]
@@ -168,10 +171,10 @@ def run_block(
             return own, chosen
 
         begin = jax.vmap(go_on, (axis, 0, 0, 0), axis)
-        return *begin(packed, base, _numbers(place, strides), place), histories, count
+        return *begin(packed, base, _numbers(place, strides), place), histories, base, count
 
     def run_tile(tile: Any, grace: Any, rounds: Rounds, entries: list) -> tuple:
-        own, (code, *rest), before, count = begun(tile)
+        own, (code, *rest), before, base, count = begun(tile)
         present = jnp.arange(width, dtype=jnp.int32) < count
         state = [jnp.where(present, 0, ended(0, Status.STEP_LIMIT)).astype(code.dtype), *rest]
         end = jax.vmap(partial(parts.end, shared), (axis, axes, axis, 0), axis)
@@ -180,7 +183,7 @@ def run_block(
         again = jnp.zeros((), bool)
         if is_fresh and not traced.careful:
             state[0], again = code, is_undecided(code)
-        useful = jnp.where(again, 0, jnp.maximum(updates(state[0]), 0))
+        useful = jnp.where(again, 0, steps(base, state[0]) - base)
         open_lanes = _count(is_running(state[0]) | again)
         halves = _halves(useful) if traced.rows else (useful, none)  # only then rounds may be long
         counts = jnp.stack([turns, *map(_count, halves), open_lanes])
@@ -277,7 +280,7 @@ def _count(lanes: Any) -> Any:
 
 def _halves(x: Any) -> tuple[Any, Any]:
     """Return the low bits and the high ones of whole numbers, for sums that int32 holds."""
-    return x & (2**HALF - 1), lax.shift_right_logical(x, np.int32(HALF))
+    return x & (2**HALF - 1), lax.shift_right_arithmetic(x, np.int32(HALF))
 
 
 def _numbers(place: Any, strides: Any) -> Any:

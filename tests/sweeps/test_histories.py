@@ -73,6 +73,7 @@ def assert_as_alone(runs, lane, starts):
     alone = jax.tree.map(lambda *leaves: np.stack(leaves), *alone)
     np.testing.assert_array_equal(runs.steps, alone.steps)
     np.testing.assert_array_equal(runs.status, alone.status)
+    assert runs.work.useful == runs.steps.sum()
     assert len(set(runs.status.tolist())) > 1
     for own, expected in zip(*map(jax.tree.leaves, (runs.record, alone.record)), strict=True):
         assert own.dtype == expected.dtype
