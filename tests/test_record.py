@@ -308,3 +308,13 @@ def test_what_is_no_function_of_the_loss_is_refused(make, message):
 def test_complex_values_have_neither_order_nor_variance(of_complex):
     with pytest.raises(TypeError, match=r"^of: expected it to return real arrays"):
         recorded(of_complex(lambda state: state.params * 1j))
+
+
+def test_a_period_beyond_int32_is_refused():
+    with pytest.raises(ValueError, match=r"^period: expected at most 2147483647 steps"):
+        record.every(2**31)
+
+
+def test_the_last_row_of_a_long_budget_has_the_step_of_the_end():
+    series = recorded(record.every(2**30), max_steps=2**31 - 1, stop=gdjax.stop.loss_below(0.1))
+    assert series.steps.tolist() == [0, 2, 2]
