@@ -3,11 +3,7 @@
 import jax
 
 from gdjax.batches import HostBatches
-from gdjax.descent.description import (
-    Descent,
-    checked,
-    with_traced_budget,
-)
+from gdjax.descent.description import Descent, checked, with_traced_budget
 from gdjax.descent.histories import recorded, recorders_of_histories, with_histories
 from gdjax.descent.programs import compiled
 from gdjax.descent.reopening import reopened

@@ -102,7 +102,7 @@ def _nothing(state: State) -> Ahead:
     return Ahead(
         windows=zero,
         seen=rows._replace(rises=jnp.zeros(MOST_WINDOWS, bool)),
-        orbit=Orbit(jnp.zeros(LONGEST_PERIOD, real.dtype), zero, *[real] * 5),
+        orbit=Orbit(jnp.zeros(LONGEST_PERIOD, real.dtype), zero, *[real] * 4),
         state=state,
         centre=state.params,
         tangent=first_tangent(state),

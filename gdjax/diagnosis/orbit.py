@@ -22,7 +22,6 @@ class Orbit(NamedTuple):
 
     distances: jax.Array  # [LONGEST_PERIOD] from there, after 1, 2, … steps
     period: jax.Array  # int32 [] the shortest of the nearest returns
-    distance: jax.Array  # [] from there
     size: jax.Array  # [] largest distance
     stride: jax.Array  # [] longest step, the same from wherever one goes round a cycle
     rounding: jax.Array  # [] of the parameters
@@ -40,11 +39,10 @@ def orbit(distances: jax.Array, growth: jax.Array, stride: jax.Array, rounding: 
     """
     size = jnp.max(distances)
     nearest = jnp.maximum(TIES * jnp.min(distances), _closed_within(size, rounding))
-    first = jnp.argmax(distances <= nearest)
-    period = first.astype(jnp.int32) + 1
+    period = 1 + jnp.argmax(distances <= nearest).astype(jnp.int32)
     whole = LONGEST_PERIOD // period * period
     rate = growth[whole - 1] / whole
-    return Orbit(distances, period, distances[first], size, stride, rounding, rate)
+    return Orbit(distances, period, size, stride, rounding, rate)
 
 
 class Closure(NamedTuple):

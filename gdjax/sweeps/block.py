@@ -10,7 +10,7 @@ from jax import lax
 
 from gdjax.descent import Status
 from gdjax.sweeps.boxes import traced_place
-from gdjax.sweeps.histories import common_period, due_rows, room_for_entries, with_entry
+from gdjax.sweeps.histories import due_rows, period_of_all, room_for_entries, with_entry
 from gdjax.sweeps.packed import Packing
 from gdjax.sweeps.traced_lane import TracedLane
 from gdjax.sweeps.turns import ended, is_running, is_undecided, steps
@@ -232,7 +232,7 @@ def run_block(
         return end, turns, jnp.minimum(borne, grace)
 
     stored = packing.left if is_fresh else packing.state
-    sources, period = traced.sources, common_period(traced.rows)
+    sources, period = traced.sources, period_of_all(traced.rows)
     before = parts.recorded.before
 
     def write_tile(carry: tuple) -> tuple:

@@ -44,7 +44,7 @@ def rows_of_leaves(d: Descent) -> list[Rows]:
         for recorder in recorders_of_histories(d)
         for _ in jax.tree.leaves(_shapes(recorder, d))
     ]
-    period = common_period(found)
+    period = period_of_all(found)
     if period > MOST_STEPS and d.max_steps > MOST_STEPS:
         raise ValueError(
             f"max_steps: expected at most {MOST_STEPS} in a sweep of lanes that record something "
@@ -62,7 +62,7 @@ def together(rows: Any) -> jax.Array:
     return jnp.stack(list(scalars.flat), axis=-1).reshape(-1, *scalars.shape)
 
 
-def common_period(leaves: list[Rows]) -> int:
+def period_of_all(leaves: list[Rows]) -> int:
     """Return the steps after which every history has an entry due."""
     return min(lcm(*(own.period for own in leaves)), INT32_MAX)  # no round has as many
 

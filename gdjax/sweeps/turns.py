@@ -31,7 +31,7 @@ from gdjax.record import Series
 from gdjax.sweeps.histories import entries, looks_at_what_is_lost, series
 from gdjax.trees import PyTree, all_finite, strongly_typed
 
-MOST_TURNS = 2**20  # in a round, so that the counts of a tile fit into int32
+MOST_TURNS = 2**20  # in a round, so that int32 holds the counts of a tile; more between two entries
 STEP = 4  # what an update adds to a code of a lane that ended: its status is below
 
 
