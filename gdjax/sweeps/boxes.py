@@ -63,16 +63,15 @@ class Blocks(NamedTuple):
         return -(-prod(self.boxes_along) // self.boxes)
 
     def each(self) -> Iterator[Boxes]:
-        """Yield the boxes of each block."""
+        """Return the boxes of each block, made here but for cutting them."""
         sides, lengths = np.array(self.sides, np.int32), np.array(self.shape, np.int32)
         along = self.boxes_along
         numbers = np.arange(prod(along))
         offset = np.stack(np.unravel_index(numbers, along), axis=1).astype(np.int32) * sides
         boxes = Boxes(offset, np.minimum(sides, lengths - offset))
         stretches = np.array_split(numbers, STRETCHES * self.blocks)
-        for block in range(self.blocks):
-            own = np.concatenate(stretches[block :: self.blocks])
-            yield Boxes(boxes.offset[own], boxes.sides[own])
+        own = (np.concatenate(stretches[block :: self.blocks]) for block in range(self.blocks))
+        return (Boxes(boxes.offset[numbers], boxes.sides[numbers]) for numbers in own)
 
     def runs(self, boxes: Boxes) -> list[tuple[int, int]]:
         """Return the boxes in runs [first, end) that lie side by side and fill their room."""

@@ -1,10 +1,9 @@
 """The engine: runs all lanes of a sweep, block after block, on all cores or devices."""
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from math import prod
-from threading import Condition, Lock
+from threading import Condition, Lock, Thread
 from time import perf_counter
 from typing import Any, NamedTuple
 
@@ -169,21 +168,26 @@ def run_lanes(sweep: Sweep, devices: list[Any], workers: int, bar: Bar) -> Work:
     """Run all lanes, `workers` blocks at a time on each device, and collect their outcomes."""
     slots = [Slot(sweep, device) for device in devices] * workers
     schedule = Schedule(sweep, len(slots), bar)
+    failures: list[BaseException] = []
 
     def work(slot: Slot) -> None:
         try:
             while taken := schedule.take():
                 schedule.add(slot.run(*taken))
-        except BaseException:
+        except BaseException as error:
             schedule.stop()
-            raise
+            failures.append(error)
 
+    # A pool of threads takes as long to begin as a small sweep.
     others = slots[1:] if sweep.blocks.blocks > 1 else []
-    with ThreadPoolExecutor(len(slots)) as threads:  # which are started when they are needed
-        futures = [threads.submit(with_settings(work), slot) for slot in others]
-        work(slots[0])
-    for future in futures:
-        future.result()
+    threads = [Thread(target=with_settings(work), args=(slot,)) for slot in others]
+    for thread in threads:
+        thread.start()
+    work(slots[0])
+    for thread in threads:
+        thread.join()
+    if failures:
+        raise failures[0]
     for slot in slots:
         slot.rest()
     return schedule.work

@@ -6,7 +6,6 @@ from os import PathLike
 from typing import Any, Literal, overload
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from gdjax import checks
@@ -48,6 +47,7 @@ NOT_WHILE_TRACING = (
 )
 # What JAX raises of a traced value in a shape, or as the end of a slice, and of much else.
 MAYBE_NOT_WHILE_TRACING = (*NOT_WHILE_TRACING, TypeError, IndexError)
+zero = jax.jit(lambda: 0)  # which is called in less time than JAX makes an array in
 
 
 @overload
@@ -159,7 +159,7 @@ def sweep(
     lanes = checked_lanes(lane, axes, None if key is None else checks.typed_key("key", key))
     on = checked_devices(devices)
     # Inside jit, all that jax makes is traced.
-    check_concrete("lane: sweep is called inside jit", jnp.asarray(0))
+    check_concrete("lane: sweep is called inside jit", zero())
     if jax.config.jax_disable_jit:
         raise ValueError(
             "lane: sweep compiles it, which jax.disable_jit() rules out; to see what it does, run "
