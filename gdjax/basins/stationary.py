@@ -9,6 +9,7 @@ from jax import lax
 from gdjax.basins.quadratic import Quadratic, quadratic
 from gdjax.diagnosis.probes import nothing_seen, probed
 from gdjax.diagnosis.surface import Surface, flatness, noise, norm
+from gdjax.trees import computed_where
 
 MOST_STEPS = 60  # at a degenerate point each one leaves a fixed share of the way
 ARRIVED = 0.05  # of the first step, what the last one is at most
@@ -126,9 +127,9 @@ def _with_errors(
     remaining = norm(m.step)
     quiet = m.steepness <= NOISY * rounding.gradient
     least = jnp.min(jnp.where(uncertain, jnp.inf, sizes))
-    seen = lax.cond(
+    seen = computed_where(
         jnp.any(uncertain) & jnp.all(jnp.isfinite(m.curvatures)),
-        lambda: probed(
+        lambda x: probed(
             at,
             x,
             m.loss,
@@ -137,7 +138,8 @@ def _with_errors(
             scale,
             curvature_error,
         ),
-        nothing_seen,
+        (x,),
+        nothing_seen(),
     )
     return Stationary(
         vector=x,

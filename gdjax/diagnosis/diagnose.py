@@ -2,17 +2,17 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import lax
 
 from gdjax import checks, record
 from gdjax.batches import HostBatches
 from gdjax.batches.outside import AT_ONCE
-from gdjax.descent import Descent, Result
+from gdjax.descent import Descent, Result, Status
 from gdjax.descent.description import canonical, with_traced_budget
 from gdjax.descent.programs import compiled
 from gdjax.descent.running import execute
@@ -26,7 +26,7 @@ from gdjax.diagnosis.point import point
 from gdjax.diagnosis.start import Start, start_of
 from gdjax.diagnosis.surface import is_large, surface
 from gdjax.diagnosis.verdict import Array, Diagnosis
-from gdjax.trees import strongly_typed
+from gdjax.trees import computed_where, strongly_typed
 
 
 def diagnose(d: Descent, result: Result) -> Diagnosis:
@@ -83,12 +83,16 @@ def diagnose(d: Descent, result: Result) -> Diagnosis:
     d = with_traced_budget(d)
     ends = compiled(_ends, d, result)
 
-    def closer() -> Diagnosis:
+    def closer(ends: _Ends) -> Diagnosis:
         settled, found, diagnosis = compiled(_closer, d, *ends)
-        return _either(settled, lambda: diagnosis, lambda: compiled(_going_on, d, *ends[:2], found))
+        return _either(
+            settled, lambda: diagnosis, partial(compiled, _going_on, d), *ends[:2], found
+        )
 
     seen = ends.seen
-    return closer() if seen is None else _either(seen.is_minimum, lambda: _minimum(seen), closer)
+    if seen is None:
+        return closer(ends)
+    return _either(seen.is_minimum, lambda: _minimum(seen), closer, ends)
 
 
 class _Ends(NamedTuple):
@@ -99,11 +103,11 @@ class _Ends(NamedTuple):
     seen: Glance | None  # None where there are too many parameters for one
 
 
-def _either(which: jax.Array, yes: Callable[[], Any], no: Callable[[], Any]) -> Any:
-    """Return `yes()` or `no()`: known now, the other one is not even compiled."""
+def _either(which: jax.Array, yes: Callable[[], Any], no: Callable[..., Any], *args: Any) -> Any:
+    """Return `yes()` or `no(*args)`: known now, the other one is not even compiled."""
     if checks.is_concrete(which):
-        return yes() if which else no()
-    return lax.cond(which, yes, no)
+        return yes() if which else no(*args)
+    return computed_where(~which, no, args, yes())
 
 
 def _minimum(seen: Glance) -> Diagnosis:
@@ -162,12 +166,13 @@ def _look(d: Descent, end: End, start: Start, seen: Glance | None) -> Found:
     """Return what there is to see at the end, some of it perhaps at a glance already."""
     at, x = surface(d, end.params)
     tol = tolerance(d, start)
+    wanted = end.status != Status.DIVERGED
     if not is_large(d):
         seen = glance(d, end, start) if seen is None else seen
         m = seen.model
-        found = point(at, x, m, start.loss, start.scale)
+        found = point(at, x, m, start.loss, start.scale, wanted)
         return Found(found, m.gradient, seen.holds, jnp.asarray(seen.minimum.alignment), tol)
-    found, gradient, few = large_point(at, x, start.loss, start.scale)
+    found, gradient, few = large_point(at, x, start.loss, start.scale, wanted)
     _, product = jax.linearize(jax.grad(at.loss), x)
     held = hold(d, end, at, x, found.loss, gradient, product, found.curvature_max, few)
     return Found(found, gradient, *held, tol)

@@ -1,6 +1,7 @@
 """The end of a run in so many parameters that only the ends of the spectrum are looked at."""
 
-from typing import NamedTuple
+from functools import partial
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -23,6 +24,7 @@ from gdjax.diagnosis.point import (
 )
 from gdjax.diagnosis.probes import nothing_seen, probed, turned_down, unit_rows
 from gdjax.diagnosis.surface import Model, Surface, flatness, noise, norm
+from gdjax.trees import computed_where
 
 REDUCED = 0.1  # of the gradient, what a step of Newton's method leaves of it at most
 BESIDE = 0.1  # of the curvature along a step, what that along a valley's side may be
@@ -34,34 +36,35 @@ TURNS = 8  # of each towards where the loss is least
 
 
 def large_point(
-    at: Surface, x: jax.Array, first_loss: jax.Array, scale: jax.Array
+    at: Surface, x: jax.Array, first_loss: jax.Array, scale: jax.Array, wanted: Any = True
 ) -> tuple[Point, jax.Array, jax.Array]:
     """Return the same as `point`, the gradient, and what may remain; indices are lower bounds."""
     loss, gradient = jax.value_and_grad(at.loss)(x)
     here = _ends(at, x)
-    path = _newton(at, x, here)
+    path = _newton(at, x, here, wanted)
     roundings = noise(at, jnp.stack([x, path.x]))
     rounding = jax.tree.map(lambda leaf: leaf[0], roundings)
     at_noise = norm(gradient) <= NOISY * rounding.gradient
     reached = path.arrived | (norm(path.gradient) <= NOISY * roundings.gradient[1])
-    arrived = at_noise | reached
+    arrived = wanted & (at_noise | reached)
     # Off a valley's floor, its curvature along the valley does not vanish.
     ends = jax.tree.map(lambda a, b: jnp.where(reached, a, b), _ends(at, path.x), here)
     flat = ends.flat | path.degenerate
     widest = jnp.maximum(jnp.abs(ends.least), jnp.abs(ends.largest))
     vector = jnp.where(path.degenerate, path.direction, ends.vector)
-    probes = lax.cond(
+    probes = computed_where(
         flat & arrived,
-        lambda: probed(
+        lambda x, vector: probed(
             at,
-            path.x,
+            x,
             path.loss,
-            _flat_directions(at, path.x, vector, scale),
+            _flat_directions(at, x, vector, scale),
             jnp.maximum(rounding.loss, path.fall),
             scale,
             ends.error,
         ),
-        nothing_seen,
+        (path.x, vector),
+        nothing_seen(),
     )
     tells = ~flat & (widest > 0) & (norm(path.x - x) <= NEAR * scale)
     even = jnp.where(tells, norm(gradient) ** 2 / (2 * widest), 0)
@@ -195,7 +198,7 @@ class _Path(NamedTuple):
         return self.quick | self.degenerate
 
 
-def _newton(at: Surface, x: jax.Array, here: _Ends) -> _Path:
+def _newton(at: Surface, x: jax.Array, here: _Ends, wanted: Any) -> _Path:
     """Return where Newton's method leads; see `point` on why its steps must shrink.
 
     Beside a valley, the curvature along it is as small as the gradient is. So where the least one
@@ -208,15 +211,14 @@ def _newton(at: Surface, x: jax.Array, here: _Ends) -> _Path:
     def polish(p: _Path) -> _Path:
         _, product = jax.linearize(jax.grad(at.loss), p.x)
         # Conjugate gradients are not made for indefinite matrices.
-        step = lax.cond(
-            here.down & here.up,
-            lambda: jnp.zeros_like(x),
-            lambda: newton_step(product, p.gradient),
+        step = computed_where(
+            ~(here.down & here.up), partial(newton_step, product), (p.gradient,), jnp.zeros_like(x)
         )
-        step = lax.cond(
+        step = computed_where(
             norm(product(step) + p.gradient) > REDUCED * norm(p.gradient),
-            lambda: solved(product, -p.gradient, steps_for(x.size, None), flatness(at.eps)),
-            lambda: step,
+            lambda g: solved(product, -g, steps_for(x.size, None), flatness(at.eps)),
+            (p.gradient,),
+            step,
         )
         step = jnp.where(jnp.all(jnp.isfinite(step)), step, 0)
         length = norm(step)
@@ -268,7 +270,7 @@ def _newton(at: Surface, x: jax.Array, here: _Ends) -> _Path:
         fall=zero,
         quick=no,
         degenerate=no,
-        done=no,
+        done=~jnp.asarray(wanted),
     )
     return lax.while_loop(unfinished, polish, start)
 

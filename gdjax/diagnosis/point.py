@@ -1,6 +1,7 @@
 """What kind of point a run ended at: a critical one nearby, if Newton's method finds any."""
 
-from typing import NamedTuple
+from functools import partial
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -10,6 +11,7 @@ from gdjax.curvature.lanczos import times
 from gdjax.diagnosis.probes import Probes, flat_directions, nothing_seen, probed
 from gdjax.diagnosis.surface import Model, Noise, Surface, flatness, is_flat, model, noise, norm
 from gdjax.diagnosis.verdict import Verdict
+from gdjax.trees import computed_where
 
 NONE = -1  # no critical point
 MOST_STEPS = 60  # at a degenerate minimum each one leaves a fixed share of the way
@@ -58,12 +60,14 @@ class Approach(NamedTuple):
     there: Noise
 
 
-def approached(at: Surface, x: jax.Array, first: Model, scale: jax.Array) -> tuple[Approach, Model]:
+def approached(
+    at: Surface, x: jax.Array, first: Model, scale: jax.Array, wanted: Any = True
+) -> tuple[Approach, Model]:
     """Return where Newton's method leads from the end of a run, and the model there.
 
-    `first` is the model at the end, `scale` a distance.
+    `first` is the model at the end, `scale` a distance. Where it is not `wanted`, it leads nowhere.
     """
-    found, m, shrunk = _polished(at, x, first, scale)
+    found, m, shrunk = _polished(at, x, first, scale, wanted)
     largest = jnp.max(jnp.abs(first.curvatures))
     m = beside(at, m, largest)
     roundings = noise(at, jnp.stack([x, found]))
@@ -75,7 +79,7 @@ def approached(at: Surface, x: jax.Array, first: Model, scale: jax.Array) -> tup
     slopes, curvatures = jnp.abs(m.slopes), jnp.abs(m.curvatures)
     as_long = slopes > AS_LONG * norm(first.step()) * curvatures
     tail = jnp.any(m.flat & ~quiet & as_long & (slopes <= norm(found - x) * curvatures))
-    return Approach(found, arrived & ~tail, largest, at_end, there), m
+    return Approach(found, wanted & arrived & ~tail, largest, at_end, there), m
 
 
 def beside(at: Surface, m: Model, largest: jax.Array) -> Model:
@@ -108,14 +112,21 @@ def kind_there(a: Approach, m: Model, probes: Probes) -> jax.Array:
 
 
 def point(
-    at: Surface, x: jax.Array, first: Model, first_loss: jax.Array, scale: jax.Array
+    at: Surface,
+    x: jax.Array,
+    first: Model,
+    first_loss: jax.Array,
+    scale: jax.Array,
+    wanted: jax.Array,
 ) -> Point:
     """Look at the end of a run that began with `first_loss`; `scale` is a distance.
 
-    `first` is the model there.
+    `first` is the model there. Where no critical point nearby is `wanted`, there is none.
     """
-    a, m = approached(at, x, first, scale)
-    probes = lax.cond(is_degenerate(a, m), lambda: probed_there(at, a, m, scale), nothing_seen)
+    a, m = approached(at, x, first, scale, wanted)
+    probes = computed_where(
+        is_degenerate(a, m), partial(probed_there, at), (a, m, scale), nothing_seen()
+    )
     misses = norm(m.times(x - a.x) - first.gradient)
     near = (norm(a.x - x) <= NEAR * scale) | (misses <= EXACT * norm(first.gradient))
     return described(first, first_loss, near, a, m, probes)
@@ -184,7 +195,7 @@ def critical_point(at: Surface, x: jax.Array) -> jax.Array:
 
 
 def _polished(
-    at: Surface, start: jax.Array, first: Model, scale: jax.Array
+    at: Surface, start: jax.Array, first: Model, scale: jax.Array, wanted: Any
 ) -> tuple[jax.Array, Model, jax.Array]:
     """Return where Newton's method leads, its model there, and whether its steps shrank.
 
@@ -209,7 +220,7 @@ def _polished(
         begin, model_there = jax.tree.map(
             lambda a, b: jnp.where(last & arrived, a, b), (x, m), (start, first)
         )
-        done = (arrived & (~last | rest)) | (once_more & ~arrived)
+        done = (arrived & (~last | rest)) | (once_more & ~arrived) | ~jnp.asarray(wanted)
         new_x, new_m, shrunk = _newton(at, begin, model_there, least, damping, done)
         left = norm(new_m.gradient) <= LEFT * norm(first.gradient)
         found = shrunk & (left | (least + damping == 0))
