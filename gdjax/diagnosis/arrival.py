@@ -15,15 +15,17 @@ from jax import lax
 from gdjax.curvature.lanczos import times
 from gdjax.descent import Descent, State
 from gdjax.descent.stepping import updated
-from gdjax.diagnosis.ahead import MOST_WINDOWS, WINDOW
 from gdjax.diagnosis.surface import Model
 from gdjax.losses import value_and_ascent
-from gdjax.trees import PyTree, max_abs, real_vector
+from gdjax.trees import PyTree, coarsest_eps, computed_where, max_abs, real_vector
 
-MOST = MOST_WINDOWS * WINDOW  # steps on the model, as many as a run goes on at most
-STRETCH = MOST // 4  # of the last ones: over two of them the decay along each axis is measured
+STRETCHES = 3  # of which the last two measure the decay along each axis
+SHIFTS = (6, 8, 10)  # powers of two: steps of a stretch, tried until the decay is steady
+STEADY = 1e-3  # of the decay, what it may change from stretch to stretch if it goes on for ever
+CLEAR = 2.0  # roundings of the parameters, below which steps may come to nothing
 DOUBLINGS = 40  # of the number of steps, as far as one looks
 HALVINGS = 30  # of the last doubling
+TO_SEEN, NO_STEPS = -1, -2  # instead of a shift
 ALIKE = 2.0  # times the gradient seen, what the model's may be where it holds
 
 
@@ -45,8 +47,10 @@ class _Walk(NamedTuple):
     state: State
     steps: jax.Array  # int32 []
     foretold: jax.Array  # [] gradient after as many steps as the run went on
-    energies: jax.Array  # [2, dim] sums of squares of the slopes over the last two stretches
-    moments: jax.Array  # [n] second moments of the gradient before these, where there are any
+    energies: jax.Array  # [STRETCHES, dim] sums of squares of the slopes over each
+    moments: jax.Array  # [n] second moments of the gradient before the last two, if there are any
+    stretch: jax.Array  # [] steps of each
+    steady: jax.Array  # bool [] whether each slope decays as it will to the end
 
 
 class _Followed(NamedTuple):
@@ -71,34 +75,42 @@ def arrival(d: Descent, outlooks: list[Outlook], tol: jax.Array) -> jax.Array:
 
     # All are followed to where the gradient is known, and the first that foretells it to the end.
     def follow(so_far: _Followed, phase: tuple[Outlook, jax.Array]) -> tuple[_Followed, None]:
-        outlook, is_last = phase
+        outlook, shift = phase
+        further = shift >= 0
         none = jnp.zeros((), bool)
         new = _Followed(outlook, _begun(outlook, tol), none)
-        begin = jax.tree.map(lambda a, b: jnp.where(is_last, a, b), so_far, new)
-        outlook = begin.outlook
-        wanted = jnp.where(is_last, so_far.holds, outlook.wanted & ~so_far.holds)
-        most = jnp.where(wanted, jnp.where(is_last, MOST, outlook.seen), 0)
-        walk = _walked(d, outlook, begin.walk, most, tol)
-        holds = wanted & are_alike(walk.foretold, outlook.grad_norm)
-        taken = is_last | holds
+        begin = jax.tree.map(lambda a, b: jnp.where(further, a, b), so_far, new)
+        outlook, walk = begin.outlook, begin.walk
+        wanted = jnp.where(further, so_far.holds, outlook.wanted & ~so_far.holds)
+        walk = _walked(d, outlook, walk, jnp.where(wanted & ~walk.steady, shift, NO_STEPS), tol)
+        holds = wanted & (further | are_alike(walk.foretold, outlook.grad_norm))
         followed = _Followed(outlook, walk, holds)
-        return jax.tree.map(lambda a, b: jnp.where(taken, a, b), followed, so_far), None
+        return jax.tree.map(lambda a, b: jnp.where(holds, a, b), followed, so_far), None
 
-    phases = [*outlooks, outlooks[-1]]
-    is_last = jnp.arange(len(phases)) == len(outlooks)
+    # What counts its steps may change with their number.
+    leaves = jax.tree.leaves(outlooks[0].state.opt_state)
+    counts = any(jnp.issubdtype(leaf.dtype, jnp.integer) for leaf in leaves)
+    shifts = SHIFTS[-1:] if counts else SHIFTS
+    phases = [*outlooks, *outlooks[-1:] * len(shifts)]
     stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *phases)
     shapes = jax.eval_shape(lambda: (outlooks[0], _begun(outlooks[0], tol)))
     outlook, walk = jax.tree.map(lambda leaf: lax.full(leaf.shape, 0, leaf.dtype), shapes)
     so_far = _Followed(outlook, walk, jnp.zeros((), bool))
-    outlook, walk, holds = lax.scan(follow, so_far, (stacked, is_last))[0]
+    in_turn = jnp.array([*[TO_SEEN] * len(outlooks), *shifts], jnp.int32)
+    outlook, walk, holds = lax.scan(follow, so_far, (stacked, in_turn))[0]
     m = outlook.model
     arrived = max_abs(walk.state.grad) <= tol
     moments = second_moments(walk.state.opt_state)
     faded = jnp.min(jnp.where(moments > 0, walk.moments / moments, jnp.inf), initial=jnp.inf)
-    growth = jnp.where(jnp.isfinite(faded), jnp.log(jnp.maximum(faded, 1)), 0) / (4 * STRETCH)
+    growth = jnp.where(jnp.isfinite(faded), jnp.log(jnp.maximum(faded, 1)), 0) / (4 * walk.stretch)
     slopes = _curvatures(m) * _along(outlook, walk.state.params)
-    later = _later(m, slopes, walk.energies, growth, tol)
-    found = outlook.before + walk.steps + jnp.where(arrived, 0, later)
+    later = computed_where(
+        holds & ~arrived,
+        partial(_later, m),
+        (slopes, walk.energies[1:], walk.stretch, growth, tol),
+        jnp.zeros_like(tol),
+    )
+    found = outlook.before + walk.steps + later
     found = jnp.where(is_bottom(m) | jnp.isfinite(found), found, jnp.nan)
     return jnp.where(holds, found, jnp.nan)
 
@@ -112,34 +124,65 @@ def _begun(outlook: Outlook, tol: jax.Array) -> _Walk:
         state._replace(loss=loss, grad=grad, step=none),
         none,
         max_abs(grad).astype(tol.dtype),
-        jnp.zeros((2, curvatures.size), curvatures.dtype),
+        jnp.zeros((STRETCHES, curvatures.size), curvatures.dtype),
         second_moments(state.opt_state),
+        jnp.ones_like(tol),
+        jnp.zeros((), bool),
     )
 
 
-def _walked(d: Descent, outlook: Outlook, begin: _Walk, most: jax.Array, tol: jax.Array) -> _Walk:
-    """Return a run on the model after at most so many steps, fewer if it arrives."""
+def _walked(d: Descent, outlook: Outlook, begin: _Walk, shift: jax.Array, tol: jax.Array) -> _Walk:
+    """Return a run on the model after three stretches more, earlier if it arrives.
+
+    With `TO_SEEN` it is followed to where the gradient is known, with `NO_STEPS` not at all.
+    """
     on_model = replace(d, loss=partial(_quadratic, outlook), args=(), batches=None)
+    measures = shift >= 0
+    bits = jnp.maximum(shift, 0)
+    # The longest ones do not begin while what an optimizer remembers is that of the run before.
+    origin = jnp.maximum(begin.steps, jnp.where(shift == SHIFTS[-1], 1 << SHIFTS[-1], 0))
+    until = origin + (STRETCHES << bits)
+    most = jnp.where(measures, until, jnp.where(shift == TO_SEEN, outlook.seen, 0))
 
     def step(w: _Walk) -> _Walk:
         after = updated(on_model, w.state)
-        number = w.steps + 1
         slopes = _curvatures(outlook.model) * _along(outlook, after.params)
-        stretch = (number - 1) // STRETCH - 2
-        here = jnp.arange(2)[:, None] == stretch
-        begins = number == MOST - 2 * STRETCH
-        return _Walk(
-            after,
-            number,
-            jnp.where(number == outlook.seen, max_abs(after.grad).astype(tol.dtype), w.foretold),
-            w.energies + jnp.where(here, slopes**2, 0),
-            jnp.where(begins, second_moments(after.opt_state), w.moments),
+        here = jnp.arange(STRETCHES)[:, None] == (w.steps - origin) >> bits
+        number = w.steps + 1
+        begins = number == origin + (1 << bits)
+        return w._replace(
+            state=after,
+            steps=number,
+            foretold=jnp.where(
+                number == outlook.seen, max_abs(after.grad).astype(tol.dtype), w.foretold
+            ),
+            energies=w.energies + jnp.where(here, slopes**2, 0),
+            moments=jnp.where(begins, second_moments(after.opt_state), w.moments),
         )
 
     def goes_on(w: _Walk) -> jax.Array:
         return (w.steps < most) & ~(max_abs(w.state.grad) <= tol)
 
-    return lax.while_loop(goes_on, step, begin)
+    energies = jnp.where(measures, 0, begin.energies)
+    stretch = jnp.where(measures, 2.0**bits, begin.stretch).astype(tol.dtype)
+    w = lax.while_loop(goes_on, step, begin._replace(energies=energies, stretch=stretch))
+    steady = begin.steady | (measures & _is_steady(outlook, w, tol))
+    return w._replace(steady=steady)
+
+
+def _is_steady(outlook: Outlook, w: _Walk, tol: jax.Array) -> jax.Array:
+    """Return whether each slope above the tolerance decays by the same share in each stretch.
+
+    And, since it will not be rounding that ends it then, whether steps will still be more than that
+    at the tolerance.
+    """
+    decays = jnp.diff(jnp.log(w.energies), axis=0)
+    curvatures = _curvatures(outlook.model)
+    settled = w.energies[-1] <= w.stretch * (tol / curvatures.size) ** 2
+    alike = jnp.abs(decays[1] - decays[0]) <= STEADY * jnp.abs(decays[1])
+    last = jnp.abs(decays[1]) / (2 * w.stretch) * tol / jnp.abs(curvatures)
+    moves = last > CLEAR * coarsest_eps(w.state.params) * max_abs(w.state.params)
+    return jnp.all(settled | (alike & moves))
 
 
 def _quadratic(outlook: Outlook, params: PyTree) -> jax.Array:
@@ -176,15 +219,21 @@ def second_moments(opt_state: Any) -> jax.Array:
 
 
 def _later(
-    m: Model, slopes: jax.Array, energies: jax.Array, growth: jax.Array, tol: jax.Array
+    m: Model,
+    slopes: jax.Array,
+    energies: jax.Array,
+    stretch: jax.Array,
+    growth: jax.Array,
+    tol: jax.Array,
 ) -> jax.Array:
     """Return how many more steps it takes if each slope goes on to decay so; inf where for ever.
 
-    The rate of the decay grows exponentially, with the exponent `growth` per step.
+    `energies` are those of two stretches of so many steps. The rate of the decay grows
+    exponentially, with the exponent `growth` per step.
     """
     # What is rounding may grow; what is more than that and grows never holds either way.
     logs = jnp.log(energies[1] / energies[0])
-    decay = jnp.where(energies[1] > 0, jnp.minimum(logs, 0), 0) / (2 * STRETCH)
+    decay = jnp.where(energies[1] > 0, jnp.minimum(logs, 0), 0) / (2 * stretch)
 
     def is_large(steps: jax.Array) -> jax.Array:
         longer = jnp.where(growth > 0, jnp.expm1(growth * steps) / growth, steps)
