@@ -70,8 +70,8 @@ class Blocks(NamedTuple):
         offset = np.stack(np.unravel_index(numbers, along), axis=1).astype(np.int32) * sides
         boxes = Boxes(offset, np.minimum(sides, lengths - offset))
         stretches = np.array_split(numbers, STRETCHES * self.blocks)
-        own = (np.concatenate(stretches[block :: self.blocks]) for block in range(self.blocks))
-        return (Boxes(boxes.offset[numbers], boxes.sides[numbers]) for numbers in own)
+        parts = (np.concatenate(stretches[block :: self.blocks]) for block in range(self.blocks))
+        return (Boxes(boxes.offset[part], boxes.sides[part]) for part in parts)
 
     def runs(self, boxes: Boxes) -> list[tuple[int, int]]:
         """Return the boxes in runs [first, end) that lie side by side and fill their room."""
