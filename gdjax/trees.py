@@ -68,6 +68,26 @@ def euclidean(tree: PyTree) -> jax.Array:
     return scale * optax.tree.norm(jax.tree.map(lambda leaf: leaf / scale.astype(leaf.dtype), tree))
 
 
+def inverse_length(tree: PyTree) -> tuple[jax.Array, jax.Array]:
+    """Return what makes a tree one of unit length, and its length, in few divisions.
+
+    Both are in the dtype that the leaves promote to. Where no entry is more than subnormal, the
+    first is 1 and the second 0.
+
+    >>> inverse, length = inverse_length({"w": jnp.array([3e-30]), "b": jnp.array(4e-30)})
+    >>> print(length, (4e-30 * inverse).round(3))
+    5e-30 0.8
+    """
+    largest = max_abs(tree)
+    tiny = jnp.finfo(largest.dtype).tiny
+    some = largest >= tiny
+    scale = jnp.where(some, jnp.minimum(largest, 1 / tiny), jnp.ones_like(largest))
+    inverse = 1 / scale
+    length = optax.tree.norm(jax.tree.map(lambda leaf: leaf * inverse.astype(leaf.dtype), tree))
+    one = jnp.ones_like(length)
+    return jnp.where(some, inverse / length, one), jnp.where(some, scale * length, 0 * one)
+
+
 def all_finite(tree: PyTree) -> jax.Array:
     """Return whether every entry of every leaf is finite.
 

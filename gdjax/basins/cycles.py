@@ -22,7 +22,7 @@ from gdjax.descent import Descent, State, Status
 from gdjax.descent.description import canonical
 from gdjax.descent.running import execute
 from gdjax.descent.stepping import updated
-from gdjax.diagnosis.ahead import go_on
+from gdjax.diagnosis.ahead import go_on, nothing_yet
 from gdjax.diagnosis.end import End, plain, remembers, state_at
 from gdjax.diagnosis.orbit import LONGEST_PERIOD
 from gdjax.diagnosis.verdict import Verdict
@@ -164,7 +164,7 @@ def _orbits_program(lane: Lane) -> Callable[..., tuple[jax.Array, PyTree, jax.Ar
             d = canonical(lane.descent(values, number, key))
             first = _last_state(d, params, steps)
             d, no_tolerance = plain(d), jnp.zeros((), real_dtype(params))
-            ahead = go_on(d, first, no_tolerance, jnp.ones((), bool))
+            ahead = go_on(d, nothing_yet(first), no_tolerance, jnp.ones((), bool))
             state = lax.fori_loop(0, SETTLING, lambda _, s: updated(d, s), ahead.state)
             _, (points, losses) = lax.scan(
                 lambda s, _: (updated(d, s), (s.params, s.loss)), state, length=LONGEST_PERIOD

@@ -1,6 +1,6 @@
 """Going on from the end of a run with the same optimizer, to see what it does in the long run."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +10,8 @@ from gdjax.descent import Descent, State
 from gdjax.descent.stepping import finite_state
 from gdjax.diagnosis.orbit import LONGEST_PERIOD, Orbit, closure, is_resting, orbit
 from gdjax.diagnosis.tangent import Tangent, first_tangent, next_with_tangent
-from gdjax.trees import PyTree, coarsest_eps, euclidean, inner, max_abs, real_dtype
+from gdjax.lanewise import scan
+from gdjax.trees import PyTree, coarsest_eps, euclidean, inner, inverse_length, max_abs, real_dtype
 
 WINDOW = 2 * LONGEST_PERIOD  # steps
 MOST_WINDOWS = 64
@@ -54,28 +55,39 @@ class Ahead(NamedTuple):
         return self.resting & (self.windows == 1)
 
     @property
+    def is_open(self) -> jax.Array:
+        """Whether to look further."""
+        decided = ~self.finite | self.closed | self.resting | self.arrives
+        return ~(decided | self.falls & (self.windows >= ENOUGH)) & (self.windows < MOST_WINDOWS)
+
+    @property
     def arrives(self) -> jax.Array:
         """Whether the tolerance holds for good."""
         return self.held >= WINDOW
 
 
-def go_on(d: Descent, state: State, tol: jax.Array, wanted: jax.Array) -> Ahead:
-    """Return what a plain descent does from a state on, not at all unless it is `wanted`.
+def go_on(
+    d: Descent, so_far: Ahead, tol: jax.Array, wanted: jax.Array, most: Any = MOST_WINDOWS
+) -> Ahead:
+    """Return what a plain descent does further on, not at all unless it is `wanted`.
 
-    `tol` is of the largest absolute entry of the gradient.
+    `tol` is of the largest absolute entry of the gradient, `most` how many windows there are by
+    then at most.
     """
-    eps = coarsest_eps(state.params)
+    eps = coarsest_eps(so_far.state.params)
 
     def window(a: Ahead) -> Ahead:
         rounding = eps * euclidean(a.state.params)
-        walk = lax.fori_loop(0, WINDOW, lambda i, w: w.step(d, tol, i), _Walk.start_at(a))
+        numbers = jnp.arange(WINDOW, dtype=jnp.int32)
+        walk, rows = scan(lambda w, i: w.step(d, tol, i), _Walk.start_at(a), numbers)
         seen = walk.seen()
-        distances, growth = walk.returns[0], walk.returns[1]
+        now_seen = jnp.arange(MOST_WINDOWS) == a.windows  # of many lanes, a scatter takes longer
+        distances, growth = (row[:LONGEST_PERIOD] for row in rows)
         now = orbit(distances, growth, seen.stride, rounding.astype(growth.dtype))
         found = closure(a.orbit, now, seen.growth, a.windows == MOST_WINDOWS - 1, WINDOW)
         return Ahead(
             windows=a.windows + 1,
-            seen=jax.tree.map(lambda rows, x: rows.at[a.windows].set(x), a.seen, seen),
+            seen=jax.tree.map(lambda rows, x: jnp.where(now_seen, x, rows), a.seen, seen),
             orbit=now._replace(period=jnp.where(found.closed, found.period, now.period)),
             state=walk.state,
             centre=walk.centre,
@@ -88,14 +100,11 @@ def go_on(d: Descent, state: State, tol: jax.Array, wanted: jax.Array) -> Ahead:
             falls=a.falls & ~seen.rises,
         )
 
-    def goes_on(a: Ahead) -> jax.Array:
-        decided = ~a.finite | a.closed | a.resting | a.arrives
-        return wanted & (a.windows < MOST_WINDOWS) & ~(decided | a.falls & (a.windows >= ENOUGH))
-
-    return lax.while_loop(goes_on, window, _nothing(state))
+    return lax.while_loop(lambda a: wanted & (a.windows < most) & a.is_open, window, so_far)
 
 
-def _nothing(state: State) -> Ahead:
+def nothing_yet(state: State) -> Ahead:
+    """Return what a run does after its end in no windows at all."""
     real = jnp.zeros((), real_dtype(state.params))
     no, yes, zero = jnp.zeros((), bool), jnp.ones((), bool), jnp.zeros((), jnp.int32)
     rows = Window(*[jnp.zeros(MOST_WINDOWS, real.dtype)] * len(Window._fields))
@@ -122,8 +131,8 @@ class _Walk(NamedTuple):
     tangent: Tangent
     start: PyTree  # params where the window begins
     centre: PyTree
-    update: PyTree  # the last
-    returns: jax.Array  # [2, LONGEST_PERIOD] distances after each step, and growth until then
+    direction: PyTree  # of the last step
+    moved: jax.Array  # bool [] whether it has one
     sums: Window  # over the steps so far
     angles: jax.Array  # how many are in the sum
     so_far: jax.Array  # int32 [] steps before the window
@@ -138,17 +147,24 @@ class _Walk(NamedTuple):
         loss = state.loss.astype(real.dtype)
         no = jnp.zeros((), bool)
         sums = Window(real, loss, loss, no, real, real, real, real)
-        returns = jnp.zeros((2, LONGEST_PERIOD), real.dtype)
-        start = state, a.tangent, state.params, still, still
-        return cls(*start, returns, sums, real, a.windows * WINDOW, a.held, a.first)
+        start = state, a.tangent, state.params, still, still, no
+        return cls(*start, sums, real, a.windows * WINDOW, a.held, a.first)
 
-    def step(self, d: Descent, tol: jax.Array, number: jax.Array) -> "_Walk":
-        """Return the walk after one more step of the window."""
+    def step(
+        self, d: Descent, tol: jax.Array, number: jax.Array
+    ) -> tuple["_Walk", tuple[jax.Array, jax.Array]]:
+        """Return the walk after one more step of the window, and how far it is from its start.
+
+        And the growth of the deviation until then.
+        """
         after, tangent, growth = next_with_tangent(d, self.state, self.tangent)
         update = jax.tree.map(jnp.subtract, after.params, self.state.params)
-        away = euclidean(jax.tree.map(jnp.subtract, after.params, self.start))
-        cosine = _cosine(update, self.update)
-        sums, real = self.sums, self.returns.dtype
+        away = inverse_length(jax.tree.map(jnp.subtract, after.params, self.start))[1]
+        inverse, stride = inverse_length(update)
+        direction = jax.tree.map(lambda leaf: leaf * inverse.astype(leaf.dtype), update)
+        cosine = inner(self.direction, direction)
+        turns = self.moved & (stride > 0) & jnp.isfinite(cosine)
+        sums, real = self.sums, self.sums.loss.dtype
         loss = after.loss.astype(real)
         rounding = ULPS * jnp.finfo(after.loss.dtype).eps * jnp.abs(loss)
         # Across a kink, or on a cycle, a step may lead to the other side at the same height.
@@ -160,37 +176,26 @@ class _Walk(NamedTuple):
             largest=jnp.maximum(sums.largest, loss),
             rises=sums.rises | (loss > self.state.loss + allowed),
             grad_norm=max_abs(after.grad).astype(real),
-            stride=jnp.maximum(sums.stride, euclidean(update).astype(real)),
+            stride=jnp.maximum(sums.stride, stride.astype(real)),
             growth=sums.growth + growth.astype(real),
-            alignment=sums.alignment + jnp.nan_to_num(cosine).astype(real),
+            alignment=sums.alignment + jnp.where(turns, cosine, 0).astype(real),
         )
-        place = jnp.minimum(number, LONGEST_PERIOD - 1)
-        early = number < LONGEST_PERIOD
-        here = jnp.stack([away.astype(real), sums.growth])
         holds = max_abs(after.grad) <= tol
-        return _Walk(
+        walk = _Walk(
             state=after,
             tangent=tangent,
             start=self.start,
             centre=jax.tree.map(lambda c, x: c + x / WINDOW, self.centre, after.params),
-            update=update,
-            returns=jnp.where(early, self.returns.at[:, place].set(here), self.returns),
+            direction=direction,
+            moved=stride > 0,
             sums=sums,
-            angles=self.angles + jnp.isfinite(cosine),
+            angles=self.angles + turns,
             so_far=self.so_far,
             held=jnp.where(holds, self.held + 1, 0),
             first=jnp.where(holds & (self.first == 0), self.so_far + number + 1, self.first),
         )
+        return walk, (away.astype(real), sums.growth)
 
     def seen(self) -> Window:
         """Return what is seen over the whole window."""
         return self.sums._replace(alignment=self.sums.alignment / self.angles)
-
-
-def _cosine(a: PyTree, b: PyTree) -> jax.Array:
-    """Return the cosine of the angle between two trees, NaN where one is 0."""
-    one, other = euclidean(a), euclidean(b)
-    unit = jax.tree.map(
-        lambda x, y: jnp.sum((x / one.astype(x.real.dtype) * (y / other).conj()).real), a, b
-    )
-    return sum(jax.tree.leaves(unit), jnp.zeros((), one.dtype))

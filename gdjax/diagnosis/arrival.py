@@ -16,6 +16,7 @@ from gdjax.curvature.lanczos import times
 from gdjax.descent import Descent, State
 from gdjax.descent.stepping import updated
 from gdjax.diagnosis.surface import Model
+from gdjax.lanewise import while_loop
 from gdjax.losses import value_and_ascent
 from gdjax.trees import PyTree, coarsest_eps, computed_where, max_abs, real_vector
 
@@ -141,31 +142,31 @@ def _walked(d: Descent, outlook: Outlook, begin: _Walk, shift: jax.Array, tol: j
     bits = jnp.maximum(shift, 0)
     # The longest ones do not begin while what an optimizer remembers is that of the run before.
     origin = jnp.maximum(begin.steps, jnp.where(shift == SHIFTS[-1], 1 << SHIFTS[-1], 0))
-    until = origin + (STRETCHES << bits)
-    most = jnp.where(measures, until, jnp.where(shift == TO_SEEN, outlook.seen, 0))
+    most = jnp.where(shift == TO_SEEN, outlook.seen, 0)
 
-    def step(w: _Walk) -> _Walk:
-        after = updated(on_model, w.state)
+    def step(carry: tuple[State, jax.Array, jax.Array]) -> tuple[State, jax.Array, jax.Array]:
+        state, steps, energy = carry
+        after = updated(on_model, state)
         slopes = _curvatures(outlook.model) * _along(outlook, after.params)
-        here = jnp.arange(STRETCHES)[:, None] == (w.steps - origin) >> bits
-        number = w.steps + 1
-        begins = number == origin + (1 << bits)
-        return w._replace(
-            state=after,
-            steps=number,
-            foretold=jnp.where(
-                number == outlook.seen, max_abs(after.grad).astype(tol.dtype), w.foretold
-            ),
-            energies=w.energies + jnp.where(here, slopes**2, 0),
-            moments=jnp.where(begins, second_moments(after.opt_state), w.moments),
-        )
+        return after, steps + 1, energy + slopes**2
 
-    def goes_on(w: _Walk) -> jax.Array:
-        return (w.steps < most) & ~(max_abs(w.state.grad) <= tol)
+    def leg(w: _Walk, end: jax.Array) -> tuple[_Walk, tuple[jax.Array, jax.Array]]:
+        def goes_on(carry: tuple[State, jax.Array, jax.Array]) -> jax.Array:
+            return (carry[1] < end) & ~(max_abs(carry[0].grad) <= tol)
 
-    energies = jnp.where(measures, 0, begin.energies)
-    stretch = jnp.where(measures, 2.0**bits, begin.stretch).astype(tol.dtype)
-    w = lax.while_loop(goes_on, step, begin._replace(energies=energies, stretch=stretch))
+        nothing = jnp.zeros_like(outlook.model.curvatures)
+        state, steps, energy = while_loop(goes_on, step, (w.state, w.steps, nothing))
+        return w._replace(state=state, steps=steps), (energy, second_moments(state.opt_state))
+
+    ends = jnp.where(measures, origin + (jnp.arange(1 + STRETCHES) << bits), most)
+    w, (energies, moments) = lax.scan(leg, begin, ends)
+    last = max_abs(w.state.grad).astype(tol.dtype)
+    w = w._replace(
+        foretold=jnp.where(~measures & (w.steps == outlook.seen), last, w.foretold),
+        energies=jnp.where(measures, energies[1:], begin.energies),
+        moments=jnp.where(measures, moments[1], begin.moments),
+        stretch=jnp.where(measures, 2.0**bits, begin.stretch).astype(tol.dtype),
+    )
     steady = begin.steady | (measures & _is_steady(outlook, w, tol))
     return w._replace(steady=steady)
 

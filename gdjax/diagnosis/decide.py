@@ -1,13 +1,13 @@
 """From the evidence to the verdict."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 
 from gdjax.descent import Descent, State, Status
-from gdjax.diagnosis.ahead import WINDOW, Ahead, go_on
+from gdjax.diagnosis.ahead import MOST_WINDOWS, WINDOW, Ahead, go_on, nothing_yet
 from gdjax.diagnosis.arrival import Outlook, are_alike, arrival, is_bottom, second_moments
 from gdjax.diagnosis.end import End, asks_for_gradient, is_noisy, plain, state_at, update_of
 from gdjax.diagnosis.flags import ill_conditioned, spiked
@@ -73,13 +73,22 @@ def tolerance(d: Descent, start: Start) -> jax.Array:
     return own if asked is None else jnp.asarray(asked, own.dtype)
 
 
-def look_ahead(d: Descent, end: End, start: Start, found: Found) -> Dynamics:
-    """Return what going on from the end shows; a run that diverged does not go on."""
+def ahead_of(d: Descent, end: End) -> Ahead:
+    """Return what is seen of a run before it goes on from its end."""
+    return nothing_yet(state_at(plain(d), end))
+
+
+def went_on(d: Descent, end: End, tol: jax.Array, so_far: Ahead, most: Any = MOST_WINDOWS) -> Ahead:
+    """Return what a run does further on, in `most` windows at most; a diverged one does nothing."""
+    return go_on(plain(d), so_far, tol, end.status != Status.DIVERGED, most)
+
+
+def look_ahead(d: Descent, end: End, start: Start, found: Found, ahead: Ahead) -> Dynamics:
+    """Return what going on from the end shows."""
     d_on, p, tol = plain(d), found.point, found.tol
     state = state_at(d_on, end)
     at, x = surface(d, end.params)
     steps = jnp.asarray(end.steps, jnp.int32)
-    ahead = go_on(d_on, state, tol, end.status != Status.DIVERGED)
     seen = trend(ahead, state.loss.astype(x.dtype), p.grad_norm, tol, steps)
     noise_floor = jnp.zeros((), bool)
     if is_noisy(d.batches):

@@ -17,7 +17,16 @@ from gdjax.descent.description import canonical, with_traced_budget
 from gdjax.descent.programs import compiled
 from gdjax.descent.running import execute
 from gdjax.descent.stepping import require_same_types
-from gdjax.diagnosis.decide import Found, decided, is_settled, look_ahead, tolerance
+from gdjax.diagnosis.ahead import Ahead
+from gdjax.diagnosis.decide import (
+    Found,
+    ahead_of,
+    decided,
+    is_settled,
+    look_ahead,
+    tolerance,
+    went_on,
+)
 from gdjax.diagnosis.end import End
 from gdjax.diagnosis.glance import Glance, Minimum, glance, of_minimum
 from gdjax.diagnosis.hold import hold
@@ -128,7 +137,8 @@ def _closer(
 
 
 def _going_on(d: Descent, end: End, start: Start, found: Found) -> Diagnosis:
-    return decided(d, end, start, found, look_ahead(d, end, start, found))
+    ahead = went_on(d, end, found.tol, ahead_of(d, end))
+    return decided(d, end, start, found, look_ahead(d, end, start, found, ahead))
 
 
 class Look(NamedTuple):
@@ -157,9 +167,10 @@ def looked_closer(d: Descent, end: End) -> tuple[Look, Found]:
     return Look(settled, diagnosis), found
 
 
-def on_the_way(d: Descent, end: End, found: Found) -> Diagnosis:
-    """Return what going on settles."""
-    return _going_on(d, end, start_of(d, end), found)
+def on_the_way(d: Descent, end: End, found: Found, ahead: Ahead) -> Diagnosis:
+    """Return what going on settles, of a run that did so ahead of its end."""
+    start = start_of(d, end)
+    return decided(d, end, start, found, look_ahead(d, end, start, found, ahead))
 
 
 def _look(d: Descent, end: End, start: Start, seen: Glance | None) -> Found:

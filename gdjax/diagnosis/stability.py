@@ -6,7 +6,8 @@ from jax import lax
 
 from gdjax.descent import Descent
 from gdjax.diagnosis.end import End, state_at
-from gdjax.diagnosis.tangent import curvature_along, first_tangent, lifted, next_with_tangent
+from gdjax.diagnosis.tangent import first_tangent, linearised
+from gdjax.lanewise import scan
 
 UNSTABLE = 1.005  # growth of a deviation in a step
 TURNS = 256  # of the power iteration; the second half counts
@@ -27,14 +28,16 @@ def spectral_radius(d: Descent, ends: End) -> tuple[jax.Array, jax.Array]:
 def _spectral_radius(d: Descent, end: End) -> tuple[jax.Array, jax.Array]:
     state = state_at(d, end)
 
-    def turn(number: jax.Array, carry: tuple) -> tuple:
+    step = linearised(d, state)
+
+    def turn(carry: tuple, number: jax.Array) -> tuple[tuple, None]:
         tangent, total, upward = carry
-        tangent = lifted(d, state, tangent)
+        tangent, growth, curvature = step(tangent)
         counts = number >= TURNS // 2
-        upward += jnp.where(counts, jnp.sign(curvature_along(state, tangent)), 0)
-        _, tangent, growth = next_with_tangent(d, state, tangent)
-        return tangent, total + jnp.where(counts, growth, 0), upward
+        upward += jnp.where(counts, jnp.sign(curvature), 0)
+        return (tangent, total + jnp.where(counts, growth, 0), upward), None
 
     zero = jnp.zeros((), jnp.result_type(state.loss, jnp.float32))
-    _, total, upward = lax.fori_loop(0, TURNS, turn, (first_tangent(state), zero, zero))
+    begin = first_tangent(state), zero, zero
+    (_, total, upward), _ = scan(turn, begin, jnp.arange(TURNS, dtype=jnp.int32))
     return jnp.exp(total / (TURNS - TURNS // 2)), upward > 0

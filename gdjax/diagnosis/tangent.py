@@ -3,6 +3,7 @@
 Benettin et al., Lyapunov characteristic exponents for smooth dynamical systems, Meccanica 15, 1980.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -11,7 +12,7 @@ import jax.numpy as jnp
 from gdjax.descent import Descent, State
 from gdjax.descent.stepping import arguments, updated
 from gdjax.losses import value_and_ascent
-from gdjax.trees import PyTree, euclidean, inner
+from gdjax.trees import PyTree, inner, inverse_length
 
 Tangent = list[Any]  # for each floating leaf of a state
 
@@ -24,15 +25,6 @@ def first_tangent(state: State) -> Tangent:
     still = _floating(jax.tree.map(jnp.zeros_like, state))
     moved = _as_state(state, still)._replace(params=jax.tree.unflatten(structure, random))
     return _scaled(_floating(moved), state)[0]
-
-
-def lifted(d: Descent, state: State, tangent: Tangent) -> Tangent:
-    """Return the deviation with those of loss and gradient that belong to it at this state."""
-    moved, args = _as_state(state, tangent), arguments(d, state.step)
-    loss, grad = jax.jvp(
-        lambda p: value_and_ascent(d.loss, p, args), (state.params,), (moved.params,)
-    )[1]
-    return _floating(moved._replace(loss=loss, grad=grad))
 
 
 def next_with_tangent(
@@ -52,20 +44,38 @@ def next_with_tangent(
     return after, *_scaled(tangent, state)
 
 
-def curvature_along(state: State, tangent: Tangent) -> jax.Array:
-    """Return the curvature of the loss along a deviation, times a positive number."""
-    moved = _as_state(state, tangent)
-    return inner(moved.params, moved.grad)
+def linearised(
+    d: Descent, state: State
+) -> Callable[[Tangent], tuple[Tangent, jax.Array, jax.Array]]:
+    """Return what a step makes of deviations from a state, wherever it is taken from there again.
+
+    It takes a deviation of parameters and optimizer, and returns the next one at unit length, the
+    logarithm of its growth, and the curvature of the loss along the first, times a positive number.
+    """
+    leaves, structure = jax.tree.flatten(state)
+
+    def step(floating: list) -> tuple[list, PyTree]:
+        given = iter(floating)
+        merged = [next(given) if _is_floating(leaf) else leaf for leaf in leaves]
+        here = jax.tree.unflatten(structure, merged)
+        loss, grad = value_and_ascent(d.loss, here.params, arguments(d, state.step))
+        return _floating(updated(d, here._replace(loss=loss, grad=grad))), grad
+
+    _, linear = jax.linearize(step, _floating(state))
+
+    def step_of(tangent: Tangent) -> tuple[Tangent, jax.Array, jax.Array]:
+        after, grad = linear(tangent)
+        return *_scaled(after, state), inner(_as_state(state, tangent).params, grad)
+
+    return step_of
 
 
 def _scaled(tangent: Tangent, state: State) -> tuple[Tangent, jax.Array]:
     moved = _as_state(state, tangent)
     of_run = [leaf for leaf in jax.tree.leaves((moved.params, moved.opt_state)) if leaf is not None]
-    length = euclidean([leaf for leaf in of_run if _is_floating(leaf)])
-    safe = jnp.where(length > 0, length, 1)
-    scaled = [leaf / safe.astype(leaf.real.dtype) for leaf in tangent]
-    growth = jnp.where(length > 0, jnp.log(safe), -jnp.inf)
-    return scaled, growth.astype(jnp.result_type(growth, jnp.float32))
+    inverse, length = inverse_length([leaf for leaf in of_run if _is_floating(leaf)])
+    scaled = [leaf * inverse.astype(leaf.dtype) for leaf in tangent]
+    return scaled, jnp.log(length).astype(jnp.result_type(length, jnp.float32))
 
 
 def _as_state(state: State, tangent: Tangent) -> State:

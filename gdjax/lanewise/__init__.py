@@ -9,6 +9,8 @@ from gdjax.lanewise.evaluate import Found as Found
 from gdjax.lanewise.evaluate import evaluate as evaluate
 from gdjax.lanewise.evaluate import read as read
 from gdjax.lanewise.evaluate import split_leaf as split_leaf
+from gdjax.lanewise.loops import scan as scan
+from gdjax.lanewise.loops import while_loop as while_loop
 from gdjax.lanewise.program import Atom as Atom
 from gdjax.lanewise.program import Levels as Levels
 from gdjax.lanewise.program import Operation as Operation

@@ -1,6 +1,7 @@
 """Compiled functions whose large constants are arguments of the program, and not in it."""
 
 from collections.abc import Callable
+from threading import Lock
 from typing import Any
 
 import jax
@@ -20,13 +21,23 @@ class ConstantsApart:
         """Take a function of pytrees of arrays."""
         self.function, self.plain = function, jax.jit(function)
         self.programs: dict[Any, Callable[..., Any]] = {}
+        self.lock = Lock()
 
     def __call__(self, *args: Any) -> Any:
-        """Return what the function returns."""
+        """Return what the function returns; of several threads, one compiles it."""
         kinds = signature(args)
         if kinds not in self.programs:
-            self.programs[kinds] = self._program(args)
+            with self.lock:
+                if kinds not in self.programs:
+                    program = self._program(args)
+                    found = program(*args)
+                    self.programs[kinds] = program
+                    return found
         return self.programs[kinds](*args)
+
+    def is_compiled(self, *args: Any) -> bool:
+        """Return whether it is compiled for arguments of these types."""
+        return signature(args) in self.programs
 
     def _program(self, args: tuple) -> Callable[..., Any]:
         known = self.plain.trace(*args).jaxpr.consts

@@ -1,6 +1,7 @@
 """What threads of their own need."""
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from typing import Any
 
@@ -34,3 +35,14 @@ def with_settings(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
             return function(argument)
 
     return apart
+
+
+def in_threads(part: Callable[[int], None], firsts: range, workers: int) -> None:
+    """Call a function of each of these, so many at a time."""
+    workers = min(workers, len(firsts))
+    if workers == 1:
+        for first in firsts:
+            part(first)
+        return
+    with ThreadPoolExecutor(workers) as threads:
+        list(threads.map(with_settings(part), firsts))

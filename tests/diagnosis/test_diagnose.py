@@ -290,6 +290,35 @@ def test_sweep_diagnoses_each_lane_as_if_it_were_alone(runs):
     )
 
 
+RATES = [
+    0.002,
+    0.4,
+    0.9,
+    1.1,
+    1.3,
+    1.5,
+    1.9,
+    2.5,
+]  # w ← w − α(w³ − w): SLOW, MINIMUM, cycles, chaos
+
+
+@pytest.mark.long
+def test_diagnosis_does_not_depend_on_how_many_others_there_are():
+    def quartic(rate, copy):
+        start = jnp.where(rate > 2, 3.0, 0.3)  # which diverges
+        return Descent(lambda w: w**4 / 4 - w**2 / 2, start, optax.sgd(rate), max_steps=500)
+
+    few = gdjax.sweep(quartic, rate=RATES, copy=jnp.arange(1), diagnose=True).diagnosis
+    assert len(np.unique(few.verdict)) >= 5
+    # More than a call of the closer look takes, and in an order in which none is like the next.
+    many = gdjax.sweep(quartic, copy=jnp.arange(700), rate=RATES, diagnose=True).diagnosis
+    for name in ("verdict", "period", "unstable", "steps_to_tolerance"):
+        own = getattr(few, name)[:, 0]
+        np.testing.assert_array_equal(
+            getattr(many, name), np.broadcast_to(own, (700, len(RATES))), err_msg=name
+        )
+
+
 @pytest.mark.long
 def test_diagnosis_leaves_the_runs_as_they_are(runs):
     start = gdjax.grid(x=(-5, 5, 6), y=(-5, 5, 5))

@@ -9,10 +9,12 @@ from gdjax.lanewise import (
     evaluate_abreast,
     needed,
     read,
+    scan,
     split_leaf,
     straight,
     suits,
     traced,
+    while_loop,
 )
 from gdjax.lanewise.entries import Entries, whole
 
@@ -215,3 +217,69 @@ def test_turning_what_lanes_share_changes_no_product(function):
     given = {v.number: a for v, a in zip(turned.inputs, (x, w))}
     found = evaluate(turned.operations, given, False)
     np.testing.assert_allclose(read(turned.outputs[0], found), function(x, w), rtol=1e-6)
+
+
+MATRIX = jnp.array([[0.9, -0.2, 0.1], [0.3, 0.5, -0.4], [0.0, 0.2, 0.7]])
+
+
+def turned(loop, wide):
+    """Return what a loop makes of a vector and a count, with a matrix that is closed over."""
+    widths = jnp.ones((wide, 3))
+
+    def run(matrix, v):
+        def turn(carry):
+            v, (steps, way) = carry
+            moved = matrix @ v + (widths @ v).sum() / 1e3
+            return moved, (steps + 1, way + jnp.linalg.norm(moved - v))
+
+        return loop(turn, (v, (jnp.int32(0), jnp.zeros(()))))
+
+    return run
+
+
+def until_short(loop):
+    return lambda turn, begin: loop(
+        lambda carry: (jnp.max(jnp.abs(carry[0])) > 0.1) & (carry[1][0] < 50), turn, begin
+    )
+
+
+def of_seven_turns(loop):
+    def run(turn, begin):
+        def step(carry, x):
+            after = turn(carry)
+            return after, {"norms": x * jnp.linalg.norm(after[0]), "point": after[0]}
+
+        return loop(step, begin, jnp.arange(7, dtype=jnp.float32))
+
+    return run
+
+
+@pytest.mark.parametrize("wide", [1, 50])  # small enough for entries, and not
+@pytest.mark.parametrize("lanes", [None, 5])
+@pytest.mark.parametrize(
+    ("of", "own", "plain"),
+    [(until_short, while_loop, lax.while_loop), (of_seven_turns, scan, lax.scan)],
+)
+def test_loops_do_what_those_of_jax_do(of, own, plain, lanes, wide):
+    def call(loop):
+        run = turned(of(loop), wide)
+        if lanes is None:
+            return run(MATRIX, V)
+        scales = 1 + jnp.arange(lanes) / lanes
+        return jax.vmap(lambda scale: run(MATRIX / scale, V * scale))(scales)
+
+    expected, found = call(plain), call(own)
+    assert jax.tree.structure(expected) == jax.tree.structure(found)
+    for a, b in zip(jax.tree.leaves(expected), jax.tree.leaves(found), strict=True):
+        assert (a.shape, a.dtype) == (b.shape, b.dtype)
+        np.testing.assert_allclose(a, b, rtol=2e-6)
+
+
+def test_turns_of_small_loops_touch_no_array_with_axes():
+    def run(v):
+        return while_loop(
+            lambda c: c[0] > 0, lambda c: (c[0] - 1, MATRIX @ c[1]), (jnp.int32(3), v)
+        )
+
+    (loop,) = [e for e in jax.make_jaxpr(run)(V).eqns if e.primitive.name == "while"]
+    assert all(v.aval.shape == () for e in loop.params["body_jaxpr"].jaxpr.eqns for v in e.outvars)
