@@ -85,7 +85,9 @@ def inverse_length(tree: PyTree) -> tuple[jax.Array, jax.Array]:
     inverse = 1 / scale
     length = optax.tree.norm(jax.tree.map(lambda leaf: leaf * inverse.astype(leaf.dtype), tree))
     one = jnp.ones_like(length)
-    return jnp.where(some, inverse / length, one), jnp.where(some, scale * length, 0 * one)
+    return computed_once(jnp.where(some, inverse / length, one)), jnp.where(
+        some, scale * length, 0 * one
+    )
 
 
 def all_finite(tree: PyTree) -> jax.Array:

@@ -11,6 +11,7 @@ import jax
 import numpy as np
 
 from gdjax.curvature.extremes import LARGEST_HESSIAN
+from gdjax.descent import Status
 from gdjax.diagnosis import Diagnosis
 from gdjax.diagnosis.ahead import ENOUGH, MOST_WINDOWS, Ahead
 from gdjax.diagnosis.decide import Found
@@ -61,6 +62,7 @@ class _Closer:
         self.shared, self.ends = shared, ends
         self.looks = looks_at(lanes.lane, lanes.shape, self.width)
         self.lock = Lock()
+        self.nothing_yet: Any = None  # of as many lanes as there is room for
 
     def diagnosed(self, numbers: np.ndarray) -> list[tuple[np.ndarray, Diagnosis]]:
         """Return the diagnosis of lanes by their numbers, the last one said of each being right."""
@@ -68,69 +70,82 @@ class _Closer:
         rest = np.flatnonzero(~seen.settled)
         if not len(rest):
             return [(numbers, seen.diagnosis)]
-        found, some = _taken(found, rest), numbers[rest]
-        begin = self._nothing_yet(some)
-        self._prepare(some, found, begin)
-        order, ahead = self._ahead(some, found, begin)
-        way = self._call(self.looks.on_the_way, (), some[order], _taken(found, order), ahead)
-        return [(numbers, seen.diagnosis), (some[order], way)]
+        self._prepare(numbers, found)
+        order, ahead = self._ahead(numbers, found.tol, rest)
+        found = _taken(found, order)
+        way = self._call(self.looks.on_the_way, (), numbers[order], found, ahead)
+        return [(numbers, seen.diagnosis), (numbers[order], way)]
 
-    def _nothing_yet(self, numbers: np.ndarray) -> Ahead:
-        """Return what is ahead of lanes in no windows, of which only that is read."""
-        ends = _taken(self.ends, numbers)
-        shapes = jax.eval_shape(self.looks.nothing_yet, *self.shared, numbers, ends)
-        return jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
-
-    def _prepare(self, numbers: np.ndarray, found: Found, begin: Ahead) -> None:
+    def _prepare(self, numbers: np.ndarray, found: Found) -> None:
         """Compile what follows the closer look, both programs at the same time."""
-        calls = [
-            (self.looks.ahead, *self._arguments((np.int32(0),), numbers, found.tol, begin)),
-            (self.looks.on_the_way, *self._arguments((), numbers, found, begin)),
-        ]
-
-        def compiled(i: int) -> None:
-            look, common, _, lanes = calls[i]
-            look(self.shared, common, np.int32(0), lanes)  # no tile
-
         with self.lock:
-            if not all(look.is_compiled(self.shared, *args) for look, *args in calls):
-                in_threads(compiled, range(2), 2)
+            if self.nothing_yet is not None:
+                return
+            shapes = jax.eval_shape(self.looks.nothing_yet, *self.shared, *self._filled(numbers))
+            # Of what is ahead in no windows, only that is read.
+            nothing = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
+            own = _taken(nothing, slice(len(numbers)))
+            calls = [
+                (self.looks.ahead, (np.int32(0),), (found.tol, own)),
+                (self.looks.on_the_way, (), (found, own)),
+            ]
 
-    def _ahead(self, numbers: np.ndarray, found: Found, begin: Ahead) -> tuple[np.ndarray, Ahead]:
-        """Return what is ahead of lanes, in an order in which like ones follow each other."""
+            def compiled(i: int) -> None:
+                look, common, more = calls[i]
+                lanes = self._filled(numbers, *more)
+                if not look.is_compiled(self.shared, common, np.int32(0), lanes):
+                    look(self.shared, common, np.int32(0), lanes)  # no tile
+
+            in_threads(compiled, range(2), 2)
+            self.nothing_yet = nothing
+
+    def _ahead(
+        self, numbers: np.ndarray, tol: np.ndarray, rest: np.ndarray
+    ) -> tuple[np.ndarray, Ahead]:
+        """Return the rest of lanes in an order in which like ones follow each other.
+
+        And what is ahead of them: nothing where a run diverged.
+        """
         look = self.looks.ahead
-        ahead: Ahead = self._call(look, (np.int32(ENOUGH),), numbers, found.tol, begin)
-        is_open = np.asarray(ahead.is_open & (ahead.windows == ENOUGH))
-        # Those that have not arrived and are calm are followed until they do.
-        idle = ahead.closed | ~ahead.finite | (ahead.windows == 0) | (ahead.first > 0)
-        done = np.flatnonzero(~is_open)
-        done = done[np.argsort(~idle[done], kind="stable")]
-        rest = np.flatnonzero(is_open)
-        if not len(rest):
-            return done, _taken(ahead, done)
-        own = _taken((found.tol, ahead), rest)
-        later = self._call(look, (np.int32(MOST_WINDOWS),), numbers[rest], *own)
-        both = jax.tree.map(lambda a, b: np.concatenate([a, b]), _taken(ahead, done), later)
-        return np.concatenate([done, rest]), both
+        goes_on = self.ends.status[numbers[rest]] != Status.DIVERGED
+        order, rest = [rest[~goes_on]], rest[goes_on]
+        parts = [_taken(self.nothing_yet, slice(len(order[0])))]
+        begin = _taken(self.nothing_yet, slice(len(rest)))
+        for most in (ENOUGH, MOST_WINDOWS):
+            if not len(rest):
+                break
+            ahead: Ahead = self._call(look, (np.int32(most),), numbers[rest], tol[rest], begin)
+            is_open = np.asarray(ahead.is_open & (ahead.windows == most))
+            # Those that have not arrived and are calm are followed until they do.
+            idle = ahead.closed | ~ahead.finite | (ahead.first > 0)
+            for some in (~is_open & idle, ~is_open & ~idle):
+                order.append(rest[some])
+                parts.append(_taken(ahead, some))
+            rest, begin = rest[is_open], _taken(ahead, is_open)
+        return np.concatenate(order), jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
 
     def _call(
         self, look: Callable[..., Any], common: tuple, numbers: np.ndarray, *more: PyTree
     ) -> Any:
-        seen = look(self.shared, *self._arguments(common, numbers, *more))
+        tiles = np.int32(-(-len(numbers) // self.width))
+        seen = look(self.shared, common, tiles, self._filled(numbers, *more))
         return jax.tree.map(lambda leaf: np.asarray(leaf)[: len(numbers)], seen)
 
-    def _arguments(self, common: tuple, numbers: np.ndarray, *more: PyTree) -> tuple:
-        """Return what looks take beside what is shared: lanes fill a call's room, or may not."""
+    def _filled(self, numbers: np.ndarray, *more: PyTree) -> tuple:
+        """Return lanes with as many others behind them as a call has room for.
+
+        The last is repeated until a tile is full; what is beyond is not looked at.
+        """
         count = len(numbers)
-        tiles = -(-count // self.width)
+        end = -(-count // self.width) * self.width
 
         def filled(leaf: np.ndarray) -> np.ndarray:
             rows = np.empty((self.room, *leaf.shape[1:]), leaf.dtype)
-            rows[:count], rows[count : tiles * self.width] = leaf, leaf[-1]
+            rows[:count], rows[count:end] = leaf, leaf[-1]
             return rows
 
-        own = numbers.astype(np.int32), _taken(self.ends, numbers), *more
-        return common, np.int32(tiles), jax.tree.map(filled, own)
+        ends = _taken(self.ends, numbers)
+        return jax.tree.map(filled, (numbers.astype(np.int32), ends, *more))
 
 
 def power_of_two(most: int) -> int:
@@ -138,5 +153,6 @@ def power_of_two(most: int) -> int:
     return 1 << max(most.bit_length() - 1, 0)
 
 
-def _taken(tree: PyTree, rows: np.ndarray) -> Any:
-    return jax.tree.map(lambda leaf: np.take(leaf, rows, axis=0), tree)
+def _taken(tree: PyTree, lanes: Any) -> Any:
+    """Return some lanes: by a slice, by their numbers, or by whether they are meant."""
+    return jax.tree.map(lambda leaf: leaf[lanes], tree)

@@ -51,15 +51,18 @@ def looker(lane: Lane, shape: tuple[int, ...], look: Callable[..., Any]) -> Look
 def looks_at(lane: Lane, shape: tuple[int, ...], width: int) -> Looks:
     """Return the looks at a lane's end and at where it goes from there, in tiles of this width."""
 
-    def ahead(d, end, most, tol, so_far):
+    def seen(d, end, so_far):
         begin = ahead_of(d, end)
         so_far = jax.tree.map(
             lambda a, b: jnp.where(so_far.windows == 0, a, b), without_keys(begin), so_far
         )
-        return without_keys(went_on(d, end, tol, with_keys(so_far, begin), most))
+        return with_keys(so_far, begin)
+
+    def ahead(d, end, most, tol, so_far):
+        return without_keys(went_on(d, end, tol, seen(d, end, so_far), most))
 
     def way(d, end, found, ahead):
-        return on_the_way(d, end, found, with_keys(ahead, ahead_of(d, end)))
+        return on_the_way(d, end, found, seen(d, end, ahead))
 
     def compiled(look: Callable[..., Any]) -> Callable[..., Any]:
         return ConstantsApart(partial(_in_tiles, looker(lane, shape, look), width))
