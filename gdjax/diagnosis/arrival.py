@@ -26,8 +26,7 @@ STEADY = 1e-3  # of the decay, what it may change from stretch to stretch if it 
 CLEAR = 2.0  # roundings of the parameters, below which steps may come to nothing
 DOUBLINGS = 40  # of the number of steps, as far as one looks
 HALVINGS = 30  # of the last doubling
-TO_SEEN, NO_STEPS = -1, -2  # instead of a shift
-ALIKE = 2.0  # times the gradient seen, what the model's may be where it holds
+ALIKE = 2.0  # times the gradient, what the model's may be where it holds
 
 
 class Outlook(NamedTuple):
@@ -37,8 +36,6 @@ class Outlook(NamedTuple):
     model: Model  # at a critical point
     centre: jax.Array  # [dim] that point
     before: jax.Array  # int32 [] steps of the run before
-    seen: jax.Array  # int32 [] steps after which its gradient is known
-    grad_norm: jax.Array  # [] that gradient
     wanted: jax.Array  # bool []
 
 
@@ -47,58 +44,32 @@ class _Walk(NamedTuple):
 
     state: State
     steps: jax.Array  # int32 []
-    foretold: jax.Array  # [] gradient after as many steps as the run went on
     energies: jax.Array  # [STRETCHES, dim] sums of squares of the slopes over each
     moments: jax.Array  # [n] second moments of the gradient before the last two, if there are any
     stretch: jax.Array  # [] steps of each
     steady: jax.Array  # bool [] whether each slope decays as it will to the end
 
 
-class _Followed(NamedTuple):
-    """A run followed on the model of an outlook."""
+def arrival(d: Descent, outlook: Outlook, tol: jax.Array) -> jax.Array:
+    """Return after how many steps the tolerance holds, by the model.
 
-    outlook: Outlook
-    walk: _Walk
-    holds: jax.Array  # bool [] whether it is wanted, and the model foretells what was seen
-
-
-def arrival(d: Descent, outlooks: list[Outlook], tol: jax.Array) -> jax.Array:
-    """Return after how many steps the tolerance holds, by a model that foretells what was seen.
-
-    It is that of the first outlook that does, and inf where at a minimum it never holds, as where
-    steps become rounding before; NaN where none does or is wanted.
+    It is inf where at a minimum it never holds, as where steps become rounding before; NaN where
+    none is wanted.
 
     Args:
       d: a plain descent.
-      outlooks: on models of its loss.
+      outlook: on a model of its loss.
       tol: of the largest absolute entry of the gradient.
     """
 
-    # All are followed to where the gradient is known, and the first that foretells it to the end.
-    def follow(so_far: _Followed, phase: tuple[Outlook, jax.Array]) -> tuple[_Followed, None]:
-        outlook, shift = phase
-        further = shift >= 0
-        none = jnp.zeros((), bool)
-        new = _Followed(outlook, _begun(outlook, tol), none)
-        begin = jax.tree.map(lambda a, b: jnp.where(further, a, b), so_far, new)
-        outlook, walk = begin.outlook, begin.walk
-        wanted = jnp.where(further, so_far.holds, outlook.wanted & ~so_far.holds)
-        walk = _walked(d, outlook, walk, jnp.where(wanted & ~walk.steady, shift, NO_STEPS), tol)
-        holds = wanted & (further | are_alike(walk.foretold, outlook.grad_norm))
-        followed = _Followed(outlook, walk, holds)
-        return jax.tree.map(lambda a, b: jnp.where(holds, a, b), followed, so_far), None
+    def further(walk: _Walk, shift: jax.Array) -> tuple[_Walk, None]:
+        return _walked(d, outlook, walk, shift, outlook.wanted & ~walk.steady, tol), None
 
     # What counts its steps may change with their number.
-    leaves = jax.tree.leaves(outlooks[0].state.opt_state)
+    leaves = jax.tree.leaves(outlook.state.opt_state)
     counts = any(jnp.issubdtype(leaf.dtype, jnp.integer) for leaf in leaves)
-    shifts = SHIFTS[-1:] if counts else SHIFTS
-    phases = [*outlooks, *outlooks[-1:] * len(shifts)]
-    stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *phases)
-    shapes = jax.eval_shape(lambda: (outlooks[0], _begun(outlooks[0], tol)))
-    outlook, walk = jax.tree.map(lambda leaf: lax.full(leaf.shape, 0, leaf.dtype), shapes)
-    so_far = _Followed(outlook, walk, jnp.zeros((), bool))
-    in_turn = jnp.array([*[TO_SEEN] * len(outlooks), *shifts], jnp.int32)
-    outlook, walk, holds = lax.scan(follow, so_far, (stacked, in_turn))[0]
+    shifts = jnp.array(SHIFTS[-1:] if counts else SHIFTS, jnp.int32)
+    walk, _ = lax.scan(further, _begun(outlook, tol), shifts)
     m = outlook.model
     arrived = max_abs(walk.state.grad) <= tol
     moments = second_moments(walk.state.opt_state)
@@ -106,14 +77,34 @@ def arrival(d: Descent, outlooks: list[Outlook], tol: jax.Array) -> jax.Array:
     growth = jnp.where(jnp.isfinite(faded), jnp.log(jnp.maximum(faded, 1)), 0) / (4 * walk.stretch)
     slopes = _curvatures(m) * _along(outlook, walk.state.params)
     later = computed_where(
-        holds & ~arrived,
+        outlook.wanted & ~arrived,
         partial(_later, m),
         (slopes, walk.energies[1:], walk.stretch, growth, tol),
         jnp.zeros_like(tol),
     )
     found = outlook.before + walk.steps + later
     found = jnp.where(is_bottom(m) | jnp.isfinite(found), found, jnp.nan)
-    return jnp.where(holds, found, jnp.nan)
+    return jnp.where(outlook.wanted, found, jnp.nan)
+
+
+def arrival_seen(d: Descent, state: State, most: jax.Array, tol: jax.Array) -> jax.Array:
+    """Return after how many steps more, at most so many, the tolerance holds; NaN if it does not.
+
+    Args:
+      d: a plain descent.
+      state: of it, from where it goes on.
+      most: int32 [] steps.
+      tol: of the largest absolute entry of the gradient.
+    """
+
+    def goes_on(carry: tuple[State, jax.Array]) -> jax.Array:
+        return (carry[1] < most) & ~(max_abs(carry[0].grad) <= tol)
+
+    def step(carry: tuple[State, jax.Array]) -> tuple[State, jax.Array]:
+        return updated(d, carry[0]), carry[1] + 1
+
+    last, steps = while_loop(goes_on, step, (state, jnp.zeros((), jnp.int32)))
+    return jnp.where(max_abs(last.grad) <= tol, steps.astype(tol.dtype), jnp.nan)
 
 
 def _begun(outlook: Outlook, tol: jax.Array) -> _Walk:
@@ -124,7 +115,6 @@ def _begun(outlook: Outlook, tol: jax.Array) -> _Walk:
     return _Walk(
         state._replace(loss=loss, grad=grad, step=none),
         none,
-        max_abs(grad).astype(tol.dtype),
         jnp.zeros((STRETCHES, curvatures.size), curvatures.dtype),
         second_moments(state.opt_state),
         jnp.ones_like(tol),
@@ -132,17 +122,18 @@ def _begun(outlook: Outlook, tol: jax.Array) -> _Walk:
     )
 
 
-def _walked(d: Descent, outlook: Outlook, begin: _Walk, shift: jax.Array, tol: jax.Array) -> _Walk:
-    """Return a run on the model after three stretches more, earlier if it arrives.
-
-    With `TO_SEEN` it is followed to where the gradient is known, with `NO_STEPS` not at all.
-    """
+def _walked(
+    d: Descent,
+    outlook: Outlook,
+    begin: _Walk,
+    shift: jax.Array,
+    wanted: jax.Array,
+    tol: jax.Array,
+) -> _Walk:
+    """Return a run on the model after three stretches more if they are wanted, or as it arrives."""
     on_model = replace(d, loss=partial(_quadratic, outlook), args=(), batches=None)
-    measures = shift >= 0
-    bits = jnp.maximum(shift, 0)
     # The longest ones do not begin while what an optimizer remembers is that of the run before.
     origin = jnp.maximum(begin.steps, jnp.where(shift == SHIFTS[-1], 1 << SHIFTS[-1], 0))
-    most = jnp.where(shift == TO_SEEN, outlook.seen, 0)
 
     def step(carry: tuple[State, jax.Array, jax.Array]) -> tuple[State, jax.Array, jax.Array]:
         state, steps, energy = carry
@@ -158,17 +149,14 @@ def _walked(d: Descent, outlook: Outlook, begin: _Walk, shift: jax.Array, tol: j
         state, steps, energy = while_loop(goes_on, step, (w.state, w.steps, nothing))
         return w._replace(state=state, steps=steps), (energy, second_moments(state.opt_state))
 
-    ends = jnp.where(measures, origin + (jnp.arange(1 + STRETCHES) << bits), most)
+    ends = jnp.where(wanted, origin + (jnp.arange(1 + STRETCHES) << shift), 0)
     w, (energies, moments) = lax.scan(leg, begin, ends)
-    last = max_abs(w.state.grad).astype(tol.dtype)
     w = w._replace(
-        foretold=jnp.where(~measures & (w.steps == outlook.seen), last, w.foretold),
-        energies=jnp.where(measures, energies[1:], begin.energies),
-        moments=jnp.where(measures, moments[1], begin.moments),
-        stretch=jnp.where(measures, 2.0**bits, begin.stretch).astype(tol.dtype),
+        energies=jnp.where(wanted, energies[1:], begin.energies),
+        moments=jnp.where(wanted, moments[1], begin.moments),
+        stretch=jnp.where(wanted, 2.0**shift, begin.stretch).astype(tol.dtype),
     )
-    steady = begin.steady | (measures & _is_steady(outlook, w, tol))
-    return w._replace(steady=steady)
+    return w._replace(steady=begin.steady | (wanted & _is_steady(outlook, w, tol)))
 
 
 def _is_steady(outlook: Outlook, w: _Walk, tol: jax.Array) -> jax.Array:

@@ -6,30 +6,25 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from gdjax.descent import Descent, State, Status
-from gdjax.diagnosis.ahead import MOST_WINDOWS, WINDOW, Ahead, go_on, nothing_yet
-from gdjax.diagnosis.arrival import Outlook, are_alike, arrival, is_bottom, second_moments
+from gdjax.descent import Descent, Status
+from gdjax.diagnosis.ahead import MOST_WINDOWS, Ahead, go_on, nothing_yet
 from gdjax.diagnosis.end import End, asks_for_gradient, is_noisy, plain, state_at, update_of
 from gdjax.diagnosis.flags import ill_conditioned, spiked
+from gdjax.diagnosis.in_time import followed, steps_in_time
 from gdjax.diagnosis.noise import batch_noise
 from gdjax.diagnosis.point import NOISY, NONE, REMAINING, Point, critical_point
 from gdjax.diagnosis.probes import downhill
 from gdjax.diagnosis.stability import spectral_radius
 from gdjax.diagnosis.start import Start
 from gdjax.diagnosis.surface import (
-    Surface,
-    gradient_and_product,
     is_large,
-    model,
     norm,
     surface,
 )
 from gdjax.diagnosis.trend import Trend, highest_later, trend
 from gdjax.diagnosis.verdict import Diagnosis, Verdict
-from gdjax.trees import real_vector, strongly_typed
+from gdjax.trees import PyTree, real_vector, strongly_typed
 
-CRITICAL = 1e-3  # of the gradient seen, what is left of it at a critical point
-FADED = 1e-6  # of the curvature, what is left of it where it vanishes
 CLOSE = 1e-3  # of the descent, what remains of it at a saddle that a run has not left
 
 LEFT = (Verdict.SADDLE, Verdict.MAXIMUM)  # where runs do not stay, but may stop
@@ -97,18 +92,22 @@ def look_ahead(d: Descent, end: End, start: Start, found: Found, ahead: Ahead) -
         later_loss = at.loss(surface(d, ahead.state.params)[1])
         lower = (p.loss > highest_later(ahead)) | (p.loss > later_loss)
         seen = seen._replace(falls=seen.falls | ~noise_floor & lower)
-    in_time = seen.steps
-    centres, later_point = _centres(d, end, ahead, seen)
-    foretold = arrival(d_on, _outlooks(at, state, ahead, seen, p, later_point), tol)
-    in_time = jnp.where(jnp.isnan(foretold), in_time, foretold)
+    # Where it arrives as one looks, that is when; and what is not calm never does.
+    asked = ahead.finite & ~ahead.closed & (ahead.first == 0) & (ahead.windows > 0)
+    asked &= _is_calm(ahead, seen)
+    shortly = asked & (not is_large(d))  # of many parameters, steps are dear
+    later = followed(d_on, ahead, shortly, tol)
+    centres, later_point = _centres(d, end, ahead, seen, later.state.params)
+    in_time = steps_in_time(d_on, at, ahead, asked, later, later_point, p, steps, tol)
+    in_time = jnp.where(jnp.isnan(in_time), jnp.maximum(seen.steps, later.steps), in_time)
     radius, unstable = spectral_radius(d_on, centres)
-    later = downhill(at, x, p.loss, found.gradient, p.noise.loss, start.scale)
+    away = downhill(at, x, p.loss, found.gradient, p.noise.loss, start.scale)
     return Dynamics(
         ahead=ahead,
-        trend=seen._replace(steps=in_time),
-        lifts=seen.lifts | later.lifts,
-        endless=later.endless,
-        leaves=~ahead.finite | seen.grows & (~seen.falls | later.endless),
+        trend=seen._replace(steps=jnp.where(asked, in_time, seen.steps)),
+        lifts=seen.lifts | away.lifts,
+        endless=away.endless,
+        leaves=~ahead.finite | seen.grows & (~seen.falls | away.endless),
         noise_floor=noise_floor,
         moves=jnp.any(update_of(d_on, state) != 0),
         spectral_radius=radius.astype(x.dtype),
@@ -116,54 +115,24 @@ def look_ahead(d: Descent, end: End, start: Start, found: Found, ahead: Ahead) -
     )
 
 
-def _outlooks(
-    at: Surface, state: State, ahead: Ahead, seen: Trend, p: Point, later_point: jax.Array | None
-) -> list[Outlook]:
-    """Return models on which a run is followed: at the point near its end, and near a later one."""
-    # Where it arrives as one looks, that is when; and what is not calm never does.
-    asked = ahead.finite & ~ahead.closed & (ahead.first == 0) & (ahead.windows > 0)
-    asked &= _is_calm(ahead, seen)
-    steps, none = ahead.windows * WINDOW, jnp.zeros((), jnp.int32)
-    last = ahead.seen.grad_norm[jnp.maximum(ahead.windows - 1, 0)]
-    first = Outlook(state, p.model, p.x, none, steps, last, asked & (p.kind != NONE))
-    own, unravel = real_vector(ahead.state.params)
-    x = own.astype(p.x.dtype)
-    if later_point is None:
-        m, centre, critical = p.model, p.x, p.kind != NONE
-        slowest = m.axes[:, 0]
-    else:
-        m, centre = model(at, later_point), later_point
-        slowest = m.axes[:, 0]
-        # Along a tail, and towards a degenerate minimum, the curvature vanishes with the gradient.
-        _, product = gradient_and_product(at, x, slowest)
-        kept = m.curvatures[0] >= FADED * jnp.abs(jnp.sum(slowest * product))
-        critical = kept & (norm(m.gradient) <= CRITICAL * last)
-    # Where the way there is bent, what is left of it in the end is along the slowest axis.
-    bent = centre + slowest * last / jnp.max(jnp.abs(m.times(slowest)))
-    straight = are_alike(jnp.max(jnp.abs(m.times(x - centre))), last)
-    if second_moments(state.opt_state).size:  # each entry has a rate of its own
-        critical &= straight
-    later = ahead.state._replace(params=unravel(jnp.where(straight, x, bent).astype(own.dtype)))
-    second = Outlook(later, m, centre, steps, none, last, asked & is_bottom(m) & critical)
-    return [second] if later_point is None else [first, second]
-
-
-def _centres(d: Descent, end: End, ahead: Ahead, seen: Trend) -> tuple[End, jax.Array | None]:
+def _centres(
+    d: Descent, end: End, ahead: Ahead, seen: Trend, later_on: PyTree
+) -> tuple[End, jax.Array | None]:
     """Return ends around which a run moves, with a leading axis, and a critical point later on.
 
     They are critical points near two others, and the first of these: the middle of its orbit, of a
-    run that has left the start, else the end; and where it is when one has looked. In the middle
-    of a cycle from one minimum to another there is none.
+    run that has left the start, else the end; and where it is `later_on`. In the middle of a cycle
+    from one minimum to another there is none.
     """
     orbits = ahead.finite & ~seen.falls & ~seen.grows & (ahead.windows > 0)
     left = ~ahead.finite | seen.grows | (end.status == Status.DIVERGED)
     fresh = strongly_typed(d.optimizer.init(d.params))
-    later_on = ahead.state.opt_state
+    scaled = ahead.state.opt_state
     # Before its first step an optimizer has no scale yet.
     unscaled = (jnp.asarray(end.steps) == 0) & ahead.finite & (ahead.windows > 0)
     about = [
-        (unscaled, (end.params, later_on)),
-        (orbits, (ahead.centre, later_on)),
+        (unscaled, (end.params, scaled)),
+        (orbits, (ahead.centre, scaled)),
         (left, (d.params, fresh)),
     ]
     params, opt_state = end.params, end.opt_state
@@ -175,7 +144,7 @@ def _centres(d: Descent, end: End, ahead: Ahead, seen: Trend) -> tuple[End, jax.
     own, unravel = real_vector(params)
     ends, later = [x], None
     if not is_large(d):
-        points = jnp.stack([x, surface(d, ahead.state.params)[1]])
+        points = jnp.stack([x, surface(d, later_on)[1]])
         first, later = lax.map(lambda point: critical_point(at, point), points)
         ends = [first, jnp.where(orbits, later, first), x]
     ends = [end._replace(params=unravel(x.astype(own.dtype)), opt_state=opt_state) for x in ends]

@@ -12,6 +12,7 @@ GROWING = 0.1  # in logarithms, by which the steps must grow in each half
 UNSATURATED = 0.5  # of the growth in the first half, what must be left of it in the second
 NEARLY_ALL = 0.9  # of the windows
 LIFTING = 3.0  # times the gradient at the end, what it may become while the loss falls
+ALIKE = 4.0  # times the least of such slopes, what the largest may be
 SLOWEST = 2.0  # growth in a step of the time to decay e-fold: of the slowest tail, a logarithm's
 
 
@@ -77,38 +78,55 @@ def _grows(stride: jax.Array, n: jax.Array) -> jax.Array:
 
 
 def _steps(a: Ahead, grad_norm: jax.Array, tol: jax.Array, so_far: jax.Array) -> jax.Array:
-    """Return the steps until the tolerance first holds: seen, else by how the gradient decays.
+    """Return the steps until the tolerance first holds: seen, else by how the gradient decays."""
+    grad_norms = jnp.concatenate([grad_norm[None], a.seen.grad_norm])
+    found = extrapolated(grad_norms, a.windows, jnp.asarray(WINDOW), so_far, tol)
+    found = jnp.where(jnp.isnan(found) & a.resting, jnp.inf, found)
+    return jnp.where(a.first > 0, a.first.astype(grad_norm.dtype), found)
+
+
+def extrapolated(
+    grad_norms: jax.Array, n: jax.Array, window: jax.Array, so_far: jax.Array, tol: jax.Array
+) -> jax.Array:
+    """Return after how many steps the tolerance holds if a gradient goes on to decay so, or NaN.
 
     The time that it takes to decay e-fold is constant where it decays exponentially, and grows
     with each step by 1/p where it decays as a power -p of the number of steps: so it is
     extrapolated along a line, whose slope is measured early, late, and for a power from the start.
+
+    Args:
+      grad_norms: [most + 1] at first, and after each of n windows.
+      n: int32 [] how many there are.
+      window: int32 [] steps of each.
+      so_far: int32 [] steps before.
+      tol: [] the tolerance.
     """
-    n = a.windows
-    logs = _log(jnp.concatenate([grad_norm[None], a.seen.grad_norm]))
+    logs = _log(grad_norms)
 
     def between(first: jax.Array, last: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Return the time to decay e-fold between two windows, and the step in the middle."""
-        decay = (logs[first] - logs[last]) / (jnp.maximum(last - first, 1) * WINDOW)
-        return 1 / decay, (first + last) * WINDOW / 2
+        decay = (logs[first] - logs[last]) / (jnp.maximum(last - first, 1) * window)
+        return 1 / decay, (first + last) * window / 2
 
     def slope(one: tuple, other: tuple) -> jax.Array:
         return (other[0] - one[0]) / jnp.maximum(other[1] - one[1], 1)
 
-    half, last_quarter, whole = n // 2, n - jnp.maximum(n // 4, 1), n * WINDOW
+    half, last_quarter, whole = n // 2, n - jnp.maximum(n // 4, 1), n * window
     first, second = between(jnp.zeros_like(n), half), between(half, n)
     third, fourth = between(half, last_quarter), between(last_quarter, n)
     # From the start on, the logarithm decays by p in each unit of that of the steps.
-    spread = jnp.log((so_far + whole) / jnp.maximum(so_far + half * WINDOW, 1))
+    spread = jnp.log((so_far + whole) / jnp.maximum(so_far + half * window, 1))
     of_power = spread / (logs[half] - logs[n])
-    growth = jnp.median(jnp.stack([slope(first, second), slope(third, fourth), of_power]))
-    growth = jnp.clip(growth, 0, SLOWEST)
+    slopes = jnp.stack([slope(first, second), slope(third, fourth), of_power])
+    growth = jnp.clip(jnp.median(slopes), 0, SLOWEST)
+    # Of what is no power, they tell nothing.
+    growth = jnp.where(jnp.max(slopes) <= ALIKE * jnp.min(slopes), growth, 0)
     time = fourth[0] + growth * (whole - fourth[1])
     missing = jnp.maximum(logs[n] - _log(tol), 0)
     bent = jnp.where(growth > 0, jnp.expm1(growth * missing) / growth, missing)
     found = whole + time * bent
     decays = (n > 1) & (second[0] > 0) & (fourth[0] > 0) & jnp.isfinite(found)
-    found = jnp.where(decays, found, jnp.where(a.resting, jnp.inf, jnp.nan))
-    return jnp.where(a.first > 0, a.first.astype(grad_norm.dtype), found)
+    return jnp.where(decays, found, jnp.nan)
 
 
 def _log(x: jax.Array) -> jax.Array:

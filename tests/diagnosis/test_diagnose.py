@@ -448,6 +448,58 @@ def test_predicted_steps_of_adam_allow_for_moments_that_fade(condition, rate, st
 
 
 @pytest.mark.long
+@pytest.mark.parametrize(
+    ("loss", "optimizer", "steps", "rtol"),
+    [
+        (gdjax.landscapes.rosenbrock, optax.sgd(1e-3), 1000, 0.1),
+        (gdjax.landscapes.beale, optax.sgd(1e-3), 1000, 0.1),
+        (gdjax.landscapes.six_hump_camel, optax.sgd(1e-3, momentum=0.5), 50, 0.1),
+        pytest.param(
+            gdjax.landscapes.rosenbrock,
+            optax.chain(optax.clip_by_global_norm(1.0), optax.sgd(1e-3)),
+            500,
+            0.25,
+            id="clipped",
+        ),
+        (himmelblau, optax.adam(1e-3), 100, 0.2),
+        (gdjax.landscapes.rosenbrock, optax.adam(0.1), 20, 0.1),
+    ],
+)
+def test_predicted_steps_of_bent_ways_are_those_that_the_run_still_takes(
+    loss, optimizer, steps, rtol
+):
+    stop = gdjax.stop.gradient_below(1e-3)
+    start = gdjax.grid((-1.5, 1.5, 9), (-1, 1.2, 7))
+
+    def lane(start, steps):
+        return Descent(loss, start, optimizer, stop=stop, max_steps=steps)
+
+    short = gdjax.sweep(lambda start: lane(start, steps), start=start, diagnose=True)
+    whole = gdjax.sweep(lambda start: lane(start, 100_000), start=start)
+    slow = (short.diagnosis.verdict == Verdict.SLOW) & (whole.status == gdjax.Status.CONVERGED)
+    assert slow.sum() > 40
+    ratio = (short.diagnosis.steps_to_tolerance / (whole.steps - steps))[slow]
+    assert np.mean(np.abs(ratio - 1) <= rtol) >= 0.95, np.sort(ratio)
+
+
+@pytest.mark.long
+def test_predicted_steps_of_adam_in_a_bent_valley_are_of_the_right_order():
+    stop = gdjax.stop.gradient_below(1e-3)
+    start = gdjax.grid((-2, 2, 9), (-1, 3, 9))
+
+    def lane(start, steps):
+        rosenbrock = gdjax.landscapes.rosenbrock
+        return Descent(rosenbrock, start, optax.adam(0.01), stop=stop, max_steps=steps)
+
+    short = gdjax.sweep(lambda start: lane(start, 100), start=start, diagnose=True)
+    whole = gdjax.sweep(lambda start: lane(start, 100_000), start=start)
+    slow = short.diagnosis.verdict == Verdict.SLOW
+    assert (whole.status == gdjax.Status.CONVERGED).all()
+    ratio = (short.diagnosis.steps_to_tolerance / (whole.steps - 100))[slow]
+    assert np.mean((ratio > 0.5) & (ratio < 3)) > 0.85, np.sort(ratio)
+
+
+@pytest.mark.long
 def test_record_of_the_user_comes_through_a_diagnosis():
     def lane(start):
         recorder = {"peak": gdjax.record.maximum(), "loss": gdjax.record.every(5)}
