@@ -84,10 +84,9 @@ def inverse_length(tree: PyTree) -> tuple[jax.Array, jax.Array]:
     scale = jnp.where(some, jnp.minimum(largest, 1 / tiny), jnp.ones_like(largest))
     inverse = 1 / scale
     length = optax.tree.norm(jax.tree.map(lambda leaf: leaf * inverse.astype(leaf.dtype), tree))
-    one = jnp.ones_like(length)
-    return computed_once(jnp.where(some, inverse / length, one)), jnp.where(
-        some, scale * length, 0 * one
-    )
+    # All entries are multiplied by it.
+    inverse = computed_once(jnp.where(some, inverse / length, 1))
+    return inverse, jnp.where(some, scale * length, 0)
 
 
 def all_finite(tree: PyTree) -> jax.Array:

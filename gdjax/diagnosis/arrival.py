@@ -87,26 +87,6 @@ def arrival(d: Descent, outlook: Outlook, tol: jax.Array) -> jax.Array:
     return jnp.where(outlook.wanted, found, jnp.nan)
 
 
-def arrival_seen(d: Descent, state: State, most: jax.Array, tol: jax.Array) -> jax.Array:
-    """Return after how many steps more, at most so many, the tolerance holds; NaN if it does not.
-
-    Args:
-      d: a plain descent.
-      state: of it, from where it goes on.
-      most: int32 [] steps.
-      tol: of the largest absolute entry of the gradient.
-    """
-
-    def goes_on(carry: tuple[State, jax.Array]) -> jax.Array:
-        return (carry[1] < most) & ~(max_abs(carry[0].grad) <= tol)
-
-    def step(carry: tuple[State, jax.Array]) -> tuple[State, jax.Array]:
-        return updated(d, carry[0]), carry[1] + 1
-
-    last, steps = while_loop(goes_on, step, (state, jnp.zeros((), jnp.int32)))
-    return jnp.where(max_abs(last.grad) <= tol, steps.astype(tol.dtype), jnp.nan)
-
-
 def _begun(outlook: Outlook, tol: jax.Array) -> _Walk:
     """Return a run on the model before its first step."""
     state, none = outlook.state, jnp.zeros((), jnp.int32)

@@ -95,8 +95,7 @@ def look_ahead(d: Descent, end: End, start: Start, found: Found, ahead: Ahead) -
     # Where it arrives as one looks, that is when; and what is not calm never does.
     asked = ahead.finite & ~ahead.closed & (ahead.first == 0) & (ahead.windows > 0)
     asked &= _is_calm(ahead, seen)
-    shortly = asked & (not is_large(d))  # of many parameters, steps are dear
-    later = followed(d_on, ahead, shortly, tol)
+    later = followed(d_on, ahead, asked, tol)
     centres, later_point = _centres(d, end, ahead, seen, later.state.params)
     in_time = steps_in_time(d_on, at, ahead, asked, later, later_point, p, steps, tol)
     in_time = jnp.where(jnp.isnan(in_time), jnp.maximum(seen.steps, later.steps), in_time)

@@ -44,8 +44,9 @@ def diagnose(d: Descent, result: Result) -> Diagnosis:
     The end is looked at, with all examples where there are batches: its quadratic model, whether
     Newton's method finds a critical point from there, and, where the Hessian is singular, what
     the loss does along its kernel. If that does not settle it, the run goes on from its end, for
-    up to 4,096 steps with the same optimizer and a deviation carried along. What is compared are
-    quantities without units, so that the scales of loss and parameters do not matter.
+    up to 4,096 steps with the same optimizer and a deviation carried along; of what descends that
+    is no more than 512, and what is left of the 4,096 only tells when it arrives. What is compared
+    are quantities without units, so that the scales of loss and parameters do not matter.
 
     A minimum with a singular Hessian is a VALLEY, even where it is a point, as that of x⁴, or all
     there is, as with a constant. A kink from which the loss rises at once in all directions is a

@@ -12,7 +12,7 @@ from gdjax.descent.stepping import updated
 from gdjax.diagnosis.ahead import MOST_WINDOWS, WINDOW, Ahead
 from gdjax.diagnosis.arrival import Outlook, are_alike, arrival, is_bottom, second_moments
 from gdjax.diagnosis.point import NOISY, NONE, Point
-from gdjax.diagnosis.surface import Surface, gradient_and_product, model, norm
+from gdjax.diagnosis.surface import Surface, gradient_and_product, is_large, model, norm
 from gdjax.diagnosis.trend import extrapolated
 from gdjax.lanewise import while_loop
 from gdjax.trees import PyTree, max_abs, real_vector
@@ -34,8 +34,12 @@ class Followed(NamedTuple):
 def followed(d: Descent, ahead: Ahead, wanted: jax.Array, tol: jax.Array) -> Followed:
     """Return where a plain descent is when the tolerance holds, or after as long as one looks.
 
-    It goes on from what is seen ahead, not at all unless it is `wanted`.
+    It goes on from what is seen ahead, not at all unless it is `wanted`, nor in many parameters,
+    whose steps are dear.
     """
+    before = ahead.windows * WINDOW
+    if is_large(d):
+        return Followed(ahead.state, before, jnp.zeros(LEGS, tol.dtype), ahead.state.params)
 
     def step(carry: tuple[State, jax.Array]) -> tuple[State, jax.Array]:
         return updated(d, carry[0]), carry[1] + 1
@@ -48,7 +52,6 @@ def followed(d: Descent, ahead: Ahead, wanted: jax.Array, tol: jax.Array) -> Fol
         state, steps = while_loop(goes_on, step, carry[:2])
         return (state, steps, begin), max_abs(state.grad).astype(tol.dtype)
 
-    before = ahead.windows * WINDOW
     ends = jnp.where(wanted, before + _leg(ahead) * jnp.arange(1, 1 + LEGS), 0)
     start = ahead.state, before, ahead.state.params
     (last, steps, begin), grad_norms = lax.scan(leg, start, ends)

@@ -27,7 +27,6 @@ def spectral_radius(d: Descent, ends: End) -> tuple[jax.Array, jax.Array]:
 
 def _spectral_radius(d: Descent, end: End) -> tuple[jax.Array, jax.Array]:
     state = state_at(d, end)
-
     step = linearised(d, state)
 
     def turn(carry: tuple, number: jax.Array) -> tuple[tuple, None]:

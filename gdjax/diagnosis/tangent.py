@@ -31,16 +31,12 @@ def next_with_tangent(
     d: Descent, state: State, tangent: Tangent
 ) -> tuple[State, Tangent, jax.Array]:
     """Return the next state, the deviation then at unit length, and the logarithm of its growth."""
-    leaves, structure = jax.tree.flatten(state)
-    floating = _floating(state)
 
     def step(floating: list) -> tuple[list, State]:
-        given = iter(floating)
-        merged = [next(given) if _is_floating(leaf) else leaf for leaf in leaves]
-        after = updated(d, jax.tree.unflatten(structure, merged))
+        after = updated(d, _with(floating, state))
         return _floating(after), after
 
-    _, tangent, after = jax.jvp(step, (floating,), (tangent,), has_aux=True)
+    _, tangent, after = jax.jvp(step, (_floating(state),), (tangent,), has_aux=True)
     return after, *_scaled(tangent, state)
 
 
@@ -52,12 +48,9 @@ def linearised(
     It takes a deviation of parameters and optimizer, and returns the next one at unit length, the
     logarithm of its growth, and the curvature of the loss along the first, times a positive number.
     """
-    leaves, structure = jax.tree.flatten(state)
 
     def step(floating: list) -> tuple[list, PyTree]:
-        given = iter(floating)
-        merged = [next(given) if _is_floating(leaf) else leaf for leaf in leaves]
-        here = jax.tree.unflatten(structure, merged)
+        here = _with(floating, state)
         loss, grad = value_and_ascent(d.loss, here.params, arguments(d, state.step))
         return _floating(updated(d, here._replace(loss=loss, grad=grad))), grad
 
@@ -79,10 +72,15 @@ def _scaled(tangent: Tangent, state: State) -> tuple[Tangent, jax.Array]:
 
 
 def _as_state(state: State, tangent: Tangent) -> State:
+    return _with(tangent, jax.tree.map(jnp.zeros_like, state))
+
+
+def _with(floating: list, state: State) -> State:
+    """Return the state with these floating leaves."""
     leaves, structure = jax.tree.flatten(state)
-    given = iter(tangent)
-    moved = [next(given) if _is_floating(leaf) else jnp.zeros_like(leaf) for leaf in leaves]
-    return jax.tree.unflatten(structure, moved)
+    given = iter(floating)
+    merged = [next(given) if _is_floating(leaf) else leaf for leaf in leaves]
+    return jax.tree.unflatten(structure, merged)
 
 
 def _floating(tree: PyTree) -> list:

@@ -3,6 +3,7 @@
 from gdjax.lanewise.abreast import evaluate_abreast as evaluate_abreast
 from gdjax.lanewise.abreast import suits as suits
 from gdjax.lanewise.entries import Entries as Entries
+from gdjax.lanewise.entries import are_small as are_small
 from gdjax.lanewise.entries import is_small as is_small
 from gdjax.lanewise.entries import whole as whole
 from gdjax.lanewise.evaluate import Found as Found

@@ -40,6 +40,11 @@ def is_small(aval: Any) -> bool:
     return 0 < prod(aval.shape) <= MOST_ENTRIES
 
 
+def are_small(avals: Sequence[Any], most: int) -> bool:
+    """Return whether each of some arrays is kept as its entries, and all have so many at most."""
+    return all(map(is_small, avals)) and sum(prod(aval.shape) for aval in avals) <= most
+
+
 def entries(x: Any, aval: Any) -> np.ndarray:
     """Return the entries of an array, an object array of its shape."""
     if isinstance(x, Entries):

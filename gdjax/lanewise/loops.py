@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from gdjax.lanewise.entries import is_small, whole
+from gdjax.lanewise.entries import are_small, whole
 from gdjax.lanewise.evaluate import evaluate, read, split_leaf
 from gdjax.lanewise.program import Atom, Known, Program, traced
 from gdjax.trees import PyTree
@@ -52,7 +52,7 @@ def _entrywise(function: Callable[..., PyTree], *args: PyTree) -> Callable[[list
     """Return a function of split leaves to split leaves, None where not all of it is small."""
     program, _ = traced(function, *args)
     avals = [v.aval for v in program.values if prod(v.aval.shape)]
-    if not all(map(is_small, avals)) or sum(prod(a.shape) for a in avals) > MOST_NUMBERS:
+    if not are_small(avals, MOST_NUMBERS):
         return None
     program = _with_split_constants(program)
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from functools import lru_cache, partial
-from math import prod
 from typing import Any, NamedTuple
 
 import jax
@@ -13,7 +12,7 @@ from jax import lax
 from gdjax.diagnosis.brief import Brief, brief
 from gdjax.diagnosis.diagnose import at_a_glance
 from gdjax.diagnosis.end import End
-from gdjax.lanewise import Atom, Program, Value, evaluate, is_small, read, traced, whole
+from gdjax.lanewise import Atom, Program, Value, are_small, evaluate, read, traced, whole
 from gdjax.sweeps.closer import NUMBERS, power_of_two
 from gdjax.sweeps.collect import together
 from gdjax.sweeps.lane_program import signature
@@ -90,7 +89,7 @@ def _glances(lane: Lane, shape: tuple[int, ...]) -> _Glances:
 def _compiled_glance(program: Program, structure: Any) -> _Compiled:
     program, constants = program.without_dead_ends().opened(MOST_COMPILED_IN)
     numbers = [v.aval for operation in program.operations for v in operation.outputs]
-    entrywise = all(map(is_small, numbers)) and sum(prod(a.shape) for a in numbers) <= MOST_NUMBERS
+    entrywise = are_small(numbers, MOST_NUMBERS)
     own = [atom for atom in program.outputs if isinstance(atom, Value)]
 
     def of_lane(constants: list, shared: PyTree, lane: PyTree) -> list[Any]:

@@ -20,9 +20,9 @@ from gdjax.lanewise import (
     Operation,
     Program,
     Value,
+    are_small,
     evaluate,
     evaluate_abreast,
-    is_small,
     needed,
     read,
     split_leaf,
@@ -368,7 +368,7 @@ def _within(atom: Atom, numbers: set[int]) -> bool:
 def _few_numbers(operations: Sequence[Operation]) -> bool:
     """Return whether a turn computes so few numbers that each may have a loop of its own."""
     avals = [v.aval for operation in operations for v in operation.outputs]
-    return all(map(is_small, avals)) and sum(prod(aval.shape) for aval in avals) <= MOST_NUMBERS
+    return are_small(avals, MOST_NUMBERS)
 
 
 def _work(operations: Sequence[Operation]) -> int:
