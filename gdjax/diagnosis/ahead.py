@@ -8,14 +8,24 @@ from jax import lax
 
 from gdjax.descent import Descent, State
 from gdjax.descent.stepping import finite_state
-from gdjax.diagnosis.orbit import LONGEST_PERIOD, Orbit, closure, is_resting, orbit
-from gdjax.diagnosis.tangent import Tangent, first_tangent, next_with_tangent
+from gdjax.diagnosis.orbit import LONGEST_PERIOD, Orbit, closure, orbit
+from gdjax.diagnosis.tangent import Tangent, first_tangent, next_with_tangent, random_like
 from gdjax.lanewise import scan
-from gdjax.trees import PyTree, coarsest_eps, euclidean, inner, inverse_length, max_abs, real_dtype
+from gdjax.trees import (
+    PyTree,
+    coarsest_eps,
+    euclidean,
+    inner,
+    inverse_length,
+    max_abs,
+    real_dtype,
+    size,
+)
 
 WINDOW = 2 * LONGEST_PERIOD  # steps
 MOST_WINDOWS = 64
 ENOUGH = 8  # windows in which the loss only falls, to call it a descent
+RESTING = 4.0  # roundings of the parameters within which nothing moves
 ULPS = 8  # of the loss, by which a step may raise it
 IN_VAIN = 1e3  # times that, what the slope promises of a step that must lower the loss
 
@@ -75,16 +85,20 @@ def go_on(
     then at most.
     """
     eps = coarsest_eps(so_far.state.params)
+    line = _random_line(so_far.state.params)
+    real = real_dtype(so_far.state.params)
 
     def window(a: Ahead) -> Ahead:
-        rounding = eps * euclidean(a.state.params)
+        rounding = (eps * euclidean(a.state.params)).astype(real)
         numbers = jnp.arange(WINDOW, dtype=jnp.int32)
-        walk, rows = scan(lambda w, i: w.step(d, tol, i), _Walk.start_at(a), numbers)
+        walk, (places, growth) = scan(
+            lambda w, i: w.step(d, tol, line, i), _Walk.start_at(a, rounding), numbers
+        )
         seen = walk.seen()
         now_seen = jnp.arange(MOST_WINDOWS) == a.windows  # of many lanes, a scatter takes longer
-        distances, growth = (row[:LONGEST_PERIOD] for row in rows)
-        now = orbit(distances, growth, seen.stride, rounding.astype(growth.dtype))
-        found = closure(a.orbit, now, seen.growth, a.windows == MOST_WINDOWS - 1, WINDOW)
+        now = orbit(places, growth, seen.stride, rounding, walk.sensitivity)
+        late = (a.windows == MOST_WINDOWS - 1) & (jnp.sum(a.seen.growth[MOST_WINDOWS // 2 :]) < 0)
+        found = closure(a.orbit, now, late)
         return Ahead(
             windows=a.windows + 1,
             seen=jax.tree.map(lambda rows, x: jnp.where(now_seen, x, rows), a.seen, seen),
@@ -96,7 +110,7 @@ def go_on(
             first=walk.first,
             finite=finite_state(walk.state),
             closed=found.closed,
-            resting=is_resting(now),
+            resting=walk.farthest <= RESTING**2,
             falls=a.falls & ~seen.rises,
         )
 
@@ -135,12 +149,16 @@ class _Walk(NamedTuple):
     moved: jax.Array  # bool [] whether it has one
     sums: Window  # over the steps so far
     angles: jax.Array  # how many are in the sum
+    unit: jax.Array  # [] one by the rounding of the params
+    farthest: jax.Array  # [] from the start, in squares of such roundings
+    errors: jax.Array  # [] what an error of 1 in each step has added up to
+    sensitivity: jax.Array  # [] the largest of these
     so_far: jax.Array  # int32 [] steps before the window
     held: jax.Array
     first: jax.Array
 
     @classmethod
-    def start_at(cls, a: Ahead) -> "_Walk":
+    def start_at(cls, a: Ahead, rounding: jax.Array) -> "_Walk":
         state = a.state
         real = jnp.zeros((), real_dtype(state.params))
         still = jax.tree.map(jnp.zeros_like, state.params)
@@ -148,18 +166,22 @@ class _Walk(NamedTuple):
         no = jnp.zeros((), bool)
         sums = Window(real, loss, loss, no, real, real, real, real)
         start = state, a.tangent, state.params, still, still, no
-        return cls(*start, sums, real, a.windows * WINDOW, a.held, a.first)
+        unit = 1 / jnp.maximum(rounding, jnp.finfo(real.dtype).tiny)
+        rest = real, unit, real, real, real, a.windows * WINDOW, a.held, a.first
+        return cls(*start, sums, *rest)
 
     def step(
-        self, d: Descent, tol: jax.Array, number: jax.Array
+        self, d: Descent, tol: jax.Array, line: PyTree, number: jax.Array
     ) -> tuple["_Walk", tuple[jax.Array, jax.Array]]:
-        """Return the walk after one more step of the window, and how far it is from its start.
+        """Return the walk after one more step of the window, and its place along a line.
 
         And the growth of the deviation until then.
         """
-        after, tangent, growth = next_with_tangent(d, self.state, self.tangent)
+        after, tangent, stretch = next_with_tangent(d, self.state, self.tangent)
         update = jax.tree.map(jnp.subtract, after.params, self.state.params)
-        away = inverse_length(jax.tree.map(jnp.subtract, after.params, self.start))[1]
+        away = jax.tree.map(jnp.subtract, after.params, self.start)
+        in_roundings = jax.tree.map(lambda leaf: leaf * self.unit, away)
+        distance = inner(in_roundings, in_roundings)
         inverse, stride = inverse_length(update)
         direction = jax.tree.map(lambda leaf: leaf * inverse.astype(leaf.dtype), update)
         cosine = inner(self.direction, direction)
@@ -177,9 +199,10 @@ class _Walk(NamedTuple):
             rises=sums.rises | (loss > self.state.loss + allowed),
             grad_norm=max_abs(after.grad).astype(real),
             stride=jnp.maximum(sums.stride, stride.astype(real)),
-            growth=sums.growth + growth.astype(real),
+            growth=sums.growth + jnp.log(stretch).astype(real),
             alignment=sums.alignment + jnp.where(turns, cosine, 0).astype(real),
         )
+        errors = 1 + stretch.astype(real) * self.errors
         holds = max_abs(after.grad) <= tol
         walk = _Walk(
             state=after,
@@ -190,12 +213,23 @@ class _Walk(NamedTuple):
             moved=stride > 0,
             sums=sums,
             angles=self.angles + turns,
+            unit=self.unit,
+            farthest=jnp.maximum(self.farthest, distance),
+            errors=errors,
+            sensitivity=jnp.maximum(self.sensitivity, errors),
             so_far=self.so_far,
             held=jnp.where(holds, self.held + 1, 0),
             first=jnp.where(holds & (self.first == 0), self.so_far + number + 1, self.first),
         )
-        return walk, (away.astype(real), sums.growth)
+        return walk, (inner(line, away), sums.growth)
 
     def seen(self) -> Window:
         """Return what is seen over the whole window."""
         return self.sums._replace(alignment=self.sums.alignment / self.angles)
+
+
+def _random_line(params: PyTree) -> PyTree:
+    """Return a direction as long as one in which each parameter is 1."""
+    line = random_like(params)
+    inverse = inverse_length(line)[0] * size(params) ** 0.5
+    return jax.tree.map(lambda leaf: leaf * inverse.astype(leaf.dtype), line)

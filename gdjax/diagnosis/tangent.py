@@ -19,25 +19,31 @@ Tangent = list[Any]  # for each floating leaf of a state
 
 def first_tangent(state: State) -> Tangent:
     """Return a random unit deviation of the parameters, from which a step makes the others."""
-    leaves, structure = jax.tree.flatten(state.params)
+    still = _floating(jax.tree.map(jnp.zeros_like, state))
+    moved = _as_state(state, still)._replace(params=random_like(state.params))
+    return _scaled(_floating(moved), state)[0]
+
+
+def random_like(params: PyTree) -> PyTree:
+    """Return normally distributed numbers, the same whenever it is called."""
+    leaves, structure = jax.tree.flatten(params)
     keys = jax.random.split(jax.random.key(0), len(leaves))
     random = [jax.random.normal(k, leaf.shape, leaf.dtype) for k, leaf in zip(keys, leaves)]
-    still = _floating(jax.tree.map(jnp.zeros_like, state))
-    moved = _as_state(state, still)._replace(params=jax.tree.unflatten(structure, random))
-    return _scaled(_floating(moved), state)[0]
+    return jax.tree.unflatten(structure, random)
 
 
 def next_with_tangent(
     d: Descent, state: State, tangent: Tangent
 ) -> tuple[State, Tangent, jax.Array]:
-    """Return the next state, the deviation then at unit length, and the logarithm of its growth."""
+    """Return the next state, the deviation then at unit length, and its length before that."""
 
     def step(floating: list) -> tuple[list, State]:
         after = updated(d, _with(floating, state))
         return _floating(after), after
 
     _, tangent, after = jax.jvp(step, (_floating(state),), (tangent,), has_aux=True)
-    return after, *_scaled(tangent, state)
+    tangent, length = _scaled(tangent, state)
+    return after, tangent, length
 
 
 def linearised(
@@ -58,7 +64,8 @@ def linearised(
 
     def step_of(tangent: Tangent) -> tuple[Tangent, jax.Array, jax.Array]:
         after, grad = linear(tangent)
-        return *_scaled(after, state), inner(_as_state(state, tangent).params, grad)
+        scaled, length = _scaled(after, state)
+        return scaled, jnp.log(length), inner(_as_state(state, tangent).params, grad)
 
     return step_of
 
@@ -68,7 +75,7 @@ def _scaled(tangent: Tangent, state: State) -> tuple[Tangent, jax.Array]:
     of_run = [leaf for leaf in jax.tree.leaves((moved.params, moved.opt_state)) if leaf is not None]
     inverse, length = inverse_length([leaf for leaf in of_run if _is_floating(leaf)])
     scaled = [leaf * inverse.astype(leaf.dtype) for leaf in tangent]
-    return scaled, jnp.log(length).astype(jnp.result_type(length, jnp.float32))
+    return scaled, length.astype(jnp.result_type(length, jnp.float32))
 
 
 def _as_state(state: State, tangent: Tangent) -> State:

@@ -16,45 +16,6 @@ def diagnosed(d):
     return gdjax.diagnose(d, gdjax.run(d))
 
 
-def feigenbaum(rate):
-    """Return the diagnosis of the logistic map with parameter 1 + rate."""
-    start = jnp.asarray(0.7)
-    d = Descent(lambda x: x**3 / 3 - x**2 / 2, start, optax.sgd(rate), stop=None, max_steps=1000)
-    return diagnosed(d)
-
-
-feigenbaums = jax.jit(jax.vmap(feigenbaum))
-
-
-@pytest.mark.long
-def test_periods_double_on_the_way_to_chaos(x64):
-    rates = jnp.array([1.9, 2.2, 2.5, 2.55, 2.566, 2.5692, 2.8285, 3.0])
-    found = feigenbaums(rates)
-    assert found.period.tolist() == [0, 2, 4, 8, 16, 32, 3, 0]
-    assert found.verdict[0] == Verdict.MINIMUM
-    assert (found.verdict[1:7] == Verdict.OSCILLATING).all()
-    assert found.verdict[7] == Verdict.BOUNDED
-    assert found.unstable.tolist() == [False] + [True] * 7
-    np.testing.assert_allclose(found.lyapunov[7], np.log(2), atol=0.03)
-    np.testing.assert_allclose(found.spectral_radius[1:7], rates[1:7] - 1, rtol=1e-3)
-
-
-@pytest.mark.long
-def test_a_cycle_about_to_double_has_its_own_period_and_exponent(x64):
-    rates = np.array([2.1, 2.44, 2.5435, 2.55, 2.83, 2.838, 2.84, 2.845])
-    periods = [2, 2, 4, 8, 3, 3, 3, 6]
-    found = feigenbaums(jnp.asarray(rates))
-    exponents = []
-    for rate, period in zip(rates, periods):
-        x, growth = 0.7, []
-        for _ in range(100_000 + period):
-            growth.append(np.log(abs(1 - rate * (2 * x - 1))))
-            x -= rate * (x**2 - x)
-        exponents.append(np.mean(growth[-period:]))
-    assert found.period.tolist() == periods
-    np.testing.assert_allclose(found.lyapunov, exponents, atol=1e-5)
-
-
 @pytest.mark.long
 def test_what_meets_its_tolerance_at_its_start_is_at_a_minimum_only_beside_it():
     def loss(w):
