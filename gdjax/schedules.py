@@ -1,6 +1,7 @@
 """Learning-rate schedules that optax lacks: the silver schedule and Chebyshev's.
 
-Functions from the step, which may be traced, to the learning rate, for any optax optimizer.
+Warm restarts it has: `optax.sgdr_schedule`. Functions from the step, which may be traced, to the
+learning rate, for any optax optimizer.
 """
 
 from typing import Any
@@ -30,14 +31,15 @@ def silver(learning_rate: Any) -> optax.Schedule:
     Nearest in optax: none; its schedules go down, or in cycles.
 
     Args:
-      learning_rate: of what constant steps would take, at most 1/L: real scalar, may be traced.
+      learning_rate: of what constant steps would take, at most 1/L: positive real scalar, may be
+        traced.
 
     Returns:
       The schedule.
 
     Raises:
       TypeError: `learning_rate` is not a real scalar.
-      ValueError: `learning_rate` is not finite.
+      ValueError: `learning_rate` is not finite and positive.
 
     References:
       Altschuler, Parrilo, Acceleration by stepsize hedging II: silver stepsize schedule for smooth
@@ -54,7 +56,7 @@ def silver(learning_rate: Any) -> optax.Schedule:
     0.0069
     0.0018
     """
-    learning_rate = checks.finite_scalar("learning_rate", learning_rate)
+    learning_rate = checks.positive_scalar("learning_rate", learning_rate)
 
     def schedule(step):
         number = jnp.asarray(step, jnp.int32) + 1
@@ -75,7 +77,8 @@ def chebyshev(smallest: Any, largest: Any, steps: int) -> optax.Schedule:
 
     They come in the order of Lebedev and Finogenov, in which neither the parameters nor rounding
     errors grow large on the way: in ascending or descending order a hundred steps lose all digits.
-    Powers of two are the most stable lengths.
+    Powers of two are the most stable lengths. In float32 and at a condition of 10⁶, a thousand
+    steps still lose a few percent.
 
     Nearest in optax: none; `sgd` with momentum gets as fast in the limit.
 

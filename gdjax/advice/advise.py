@@ -203,7 +203,8 @@ def advise(
         `optax.adam(rate, b1=momentum)` and `optax.rmsprop(rate, momentum=momentum)` do it.
       *args: what else the loss takes.
       momentum: scalar from 0 to below 1; None is 0.9 for "polyak", "nesterov" and "adam", else 0.
-      opt_state: state of the optimizer, for "adam" and "rmsprop" only.
+      opt_state: state of the optimizer, for "adam" and "rmsprop" only; those of Adamax, LAMB, Nadam
+        and Yogi look like that of Adam, but the advice does not hold for them.
       key: random key for the curvature of more than a few hundred parameters; see
         `gdjax.curvature.extremes`.
 
@@ -261,15 +262,18 @@ def _advise(loss, family, params, args, momentum, opt_state, key):
         high = Estimate(found.high[0], found.high_error[0])
     code, momentum = jnp.asarray(family, jnp.int8), momentum.astype(high.value.dtype)
     dynamics = _dynamics(code, momentum)
-    is_bowl = low.value > low.error
+    is_bowl, may_be_bowl = low.value > low.error, low.value + low.error > 0
 
-    def figures(low_sign: Any, high_sign: Any) -> Figures:
-        ends = low.value + low_sign * low.error, high.value + high_sign * high.error
-        return _figures(dynamics, *ends, is_bowl)
+    def figures(low_sign: Any, high_sign: Any, is_bowl: jax.Array) -> Figures:
+        least, most = low.value + low_sign * low.error, high.value + high_sign * high.error
+        least_in_bowl = jnp.maximum(least, jnp.finfo(least.dtype).eps * most)
+        found = _figures(dynamics, jnp.where(is_bowl, least_in_bowl, least), most, is_bowl)
+        return found._replace(curvature_min=least)
 
     # Each figure rises or falls with either end alone, so that it is farthest off at a corner.
-    corners = jax.vmap(figures)(jnp.array([-1, -1, 1, 1]), jnp.array([-1, 1, -1, 1]))
-    found = figures(0, 0)
+    signs = jnp.array([-1, -1, 1, 1]), jnp.array([-1, 1, -1, 1])
+    corners = jax.vmap(figures, (0, 0, None))(*signs, may_be_bowl)
+    found = figures(0, 0, is_bowl)
     return Advice(code, momentum, *found, error=jax.tree.map(_farthest, found, corners))
 
 
@@ -317,7 +321,7 @@ def _figures(dynamics: Dynamics, low: jax.Array, high: jax.Array, is_bowl: jax.A
     return Figures(
         curvature_min=low,
         curvature_max=high,
-        condition=in_bowl(condition, jnp.inf),
+        condition=in_bowl(condition, jnp.where(jnp.isnan(low), jnp.nan, jnp.inf)),
         largest_rate=jnp.where(high <= 0, jnp.inf, largest),
         best_rate=rate,
         best_contraction=_slowest(dynamics, rate, low, high, is_bowl),

@@ -44,12 +44,13 @@ def lr_range_test(
 ) -> RangeTest:
     """Run one descent while the learning rate grows geometrically, as one compiled scan.
 
-    The loss falls fastest at a rate that is safe to start with, though the more steps the ramp
-    has the smaller it is, since the steps before add up; the loss is lowest where rates are about
-    to be unstable: on a quadratic of one curvature, at the largest stable one. Where curvatures
-    differ it is several times higher, as what is left along the steepest axes takes many steps to
-    grow again: see `gdjax.advise` for the limit. With `batches`, whose losses are noisy, both are
-    read off the running median over a twentieth of the steps.
+    Without momentum the loss falls fastest at a rate that is safe to start with, though the more
+    steps the ramp has the smaller it is, since the steps before add up; the loss is lowest where
+    rates are about to be unstable: on a quadratic of one curvature, at the largest stable one.
+    Where curvatures differ it is several times higher, as what is left along the steepest axes
+    takes many steps to grow again: see `gdjax.advise` for the limit. With momentum the loss swings,
+    and both are read off a swing: either can be on any side of the limit. With `batches`, whose
+    losses are noisy, both are read off the running median over a twentieth of the steps.
 
     Args:
       loss: function of `(params, *args)`, or with `batches` of `(params, *args, batch)`, that

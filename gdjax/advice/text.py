@@ -33,7 +33,7 @@ def paragraph(advice: Any) -> str:
         )
         return (
             f"{span}: it is {shape}, so how fast the error shrinks cannot be told. {limit}; half "
-            f"of that, {_said(advice, 'best_rate')}, is a safe one."
+            f"of that, {advice.best_rate:.3g}, is a safe one."
         )
     rate = float(advice.best_rate)
     text = (

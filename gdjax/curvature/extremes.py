@@ -20,7 +20,7 @@ LARGEST_HESSIAN = 256  # parameters: up to here the full Hessian is quicker than
 MOST_STEPS = 128
 MOST_NUMBERS = 60_000_000  # of a Krylov basis, 240 MB in float32
 FEWEST_STEPS = 30
-ULPS = 8  # what an eigenvalue is rounded by, in units of the largest
+ULPS = 8  # what an eigenvalue is rounded by, in units of the largest, up to a dimension of 16
 
 
 class Extremes(NamedTuple):
@@ -159,7 +159,8 @@ def _dense(matrix: jax.Array, k: int) -> tuple[End, End]:
     values, vectors = eigh((matrix + matrix.T) / 2)
     # What the products are rounded by shows in how far they are from symmetric.
     asymmetry = jnp.max(jnp.sum(jnp.abs(matrix - matrix.T), 0)) / 2
-    rounding = asymmetry + _ulps(jnp.maximum(-values[0], values[-1]))
+    ulps = _ulps(jnp.maximum(-values[0], values[-1]))
+    rounding = asymmetry + ulps * max(1, len(matrix) ** 0.5 / 4)  # LAPACK's grows with the size
     errors = jnp.full(k, rounding)
     high = End(values[::-1][:k], errors, vectors.T[::-1][:k], values[::-1])
     return high, End(-values[:k], errors, vectors.T[:k], -values)

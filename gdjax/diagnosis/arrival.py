@@ -3,6 +3,7 @@
 How a gradient has decayed so far tells little where curvatures differ, as the steep axes go first.
 """
 
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
@@ -15,7 +16,7 @@ from jax import lax
 from gdjax.curvature.lanczos import times
 from gdjax.descent import Descent, State
 from gdjax.descent.stepping import updated
-from gdjax.diagnosis.surface import Model
+from gdjax.diagnosis.surface import Model, largest_entry
 from gdjax.lanewise import while_loop
 from gdjax.losses import value_and_ascent
 from gdjax.trees import PyTree, coarsest_eps, computed_where, max_abs, real_vector
@@ -27,6 +28,7 @@ CLEAR = 2.0  # roundings of the parameters, below which steps may come to nothin
 DOUBLINGS = 40  # of the number of steps, as far as one looks
 HALVINGS = 30  # of the last doubling
 ALIKE = 2.0  # times the gradient, what the model's may be where it holds
+LASTING = 1.4  # logarithm of the ratio of two decays that are not by chance
 
 
 class Outlook(NamedTuple):
@@ -78,8 +80,8 @@ def arrival(d: Descent, outlook: Outlook, tol: jax.Array) -> jax.Array:
     slopes = _curvatures(m) * _along(outlook, walk.state.params)
     later = computed_where(
         outlook.wanted & ~arrived,
-        partial(_later, m),
-        (slopes, walk.energies[1:], walk.stretch, growth, tol),
+        partial(_later, partial(largest_entry, outlook.state.params), m),
+        (slopes, walk.energies, walk.stretch, growth, tol),
         jnp.zeros_like(tol),
     )
     found = outlook.before + walk.steps + later
@@ -188,6 +190,7 @@ def second_moments(opt_state: Any) -> jax.Array:
 
 
 def _later(
+    largest: Callable[[jax.Array], jax.Array],
     m: Model,
     slopes: jax.Array,
     energies: jax.Array,
@@ -197,18 +200,21 @@ def _later(
 ) -> jax.Array:
     """Return how many more steps it takes if each slope goes on to decay so; inf where for ever.
 
-    `energies` are those of two stretches of so many steps. The rate of the decay grows
-    exponentially, with the exponent `growth` per step.
+    `energies` are those of three stretches of so many steps. The rate of the decay grows
+    exponentially, with the exponent `growth` per step. `largest` is the entry of a gradient that
+    the tolerance is of.
     """
+    last = energies[-1]
+    before, now = -jnp.diff(jnp.log(energies), axis=0)
     # What is rounding may grow; what is more than that and grows never holds either way.
-    logs = jnp.log(energies[1] / energies[0])
-    decay = jnp.where(energies[1] > 0, jnp.minimum(logs, 0), 0) / (2 * stretch)
+    lasts = (before > 0) & (now > 0) & (jnp.abs(jnp.log(now / before)) <= LASTING)
+    decay = jnp.where((last > 0) & lasts, -now, 0) / (2 * stretch)
 
     def is_large(steps: jax.Array) -> jax.Array:
         longer = jnp.where(growth > 0, jnp.expm1(growth * steps) / growth, steps)
         shrunk = jnp.where(decay < 0, jnp.exp(decay * longer), 1)
-        left = jnp.where(energies[1] > 0, slopes * shrunk, 0)
-        return ~(jnp.max(jnp.abs(times(m.axes, left))) <= tol)
+        left = jnp.where(last > 0, slopes * shrunk, 0)
+        return ~(largest(times(m.axes, left)) <= tol)
 
     def double(_: int, steps: jax.Array) -> jax.Array:
         return jnp.where(is_large(steps), 2 * steps, steps)

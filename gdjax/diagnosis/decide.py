@@ -21,7 +21,7 @@ from gdjax.diagnosis.surface import (
     norm,
     surface,
 )
-from gdjax.diagnosis.trend import Trend, highest_later, trend
+from gdjax.diagnosis.trend import Trend, declines, highest_later, trend
 from gdjax.diagnosis.verdict import Diagnosis, Verdict
 from gdjax.trees import PyTree, real_vector, strongly_typed
 
@@ -87,16 +87,18 @@ def look_ahead(d: Descent, end: End, start: Start, found: Found, ahead: Ahead) -
     seen = trend(ahead, state.loss.astype(x.dtype), p.grad_norm, tol, steps)
     noise_floor = jnp.zeros((), bool)
     if is_noisy(d.batches):
-        noise_floor = batch_noise(d, end, found.gradient) >= norm(found.gradient)
+        # The noise that a gradient is lost in holds a run up only at too large a rate.
+        declining = declines(ahead)
+        noise_floor = ~declining & (batch_noise(d, end, found.gradient) >= norm(found.gradient))
         # Losses of batches scatter, but not up to here once it has come down.
         later_loss = at.loss(surface(d, ahead.state.params)[1])
         lower = (p.loss > highest_later(ahead)) | (p.loss > later_loss)
-        seen = seen._replace(falls=seen.falls | ~noise_floor & lower)
+        seen = seen._replace(falls=seen.falls | declining | ~noise_floor & lower)
     # Where it arrives as one looks, that is when; and what is not calm never does.
     asked = ahead.finite & ~ahead.closed & (ahead.first == 0) & (ahead.windows > 0)
     asked &= _is_calm(ahead, seen)
-    later = followed(d_on, ahead, asked, tol)
-    centres, later_point = _centres(d, end, ahead, seen, later.state.params)
+    later = followed(d_on, ahead, asked, steps, tol)
+    centres, later_point = _centres(d, end, ahead, seen, later.state.params, p.noise.gradient)
     in_time = steps_in_time(d_on, at, ahead, asked, later, later_point, p, steps, tol)
     in_time = jnp.where(jnp.isnan(in_time), jnp.maximum(seen.steps, later.steps), in_time)
     radius, unstable = spectral_radius(d_on, centres)
@@ -115,13 +117,13 @@ def look_ahead(d: Descent, end: End, start: Start, found: Found, ahead: Ahead) -
 
 
 def _centres(
-    d: Descent, end: End, ahead: Ahead, seen: Trend, later_on: PyTree
+    d: Descent, end: End, ahead: Ahead, seen: Trend, later_on: PyTree, rounding: jax.Array
 ) -> tuple[End, jax.Array | None]:
     """Return ends around which a run moves, with a leading axis, and a critical point later on.
 
     They are critical points near two others, and the first of these: the middle of its orbit, of a
     run that has left the start, else the end; and where it is `later_on`. In the middle of a cycle
-    from one minimum to another there is none.
+    from one minimum to another there is none. `rounding` is of the gradient.
     """
     orbits = ahead.finite & ~seen.falls & ~seen.grows & (ahead.windows > 0)
     left = ~ahead.finite | seen.grows | (end.status == Status.DIVERGED)
@@ -144,7 +146,7 @@ def _centres(
     ends, later = [x], None
     if not is_large(d):
         points = jnp.stack([x, surface(d, later_on)[1]])
-        first, later = lax.map(lambda point: critical_point(at, point), points)
+        first, later = lax.map(lambda point: critical_point(at, point, rounding), points)
         ends = [first, jnp.where(orbits, later, first), x]
     ends = [end._replace(params=unravel(x.astype(own.dtype)), opt_state=opt_state) for x in ends]
     return jax.tree.map(lambda *leaves: jnp.stack(leaves), *ends), later
@@ -219,7 +221,12 @@ def _verdict(d: Descent, end: End, start: Start, found: Found, on: Dynamics) -> 
         (on.leaves, Verdict.DIVERGED),
         (a.closed, Verdict.OSCILLATING),
         (
-            a.stays & critical & _has_descended(start, p) & _is_near(a.state.loss, p),
+            # Where not even the update moves it, a rate of 0 may hold it up on the way.
+            a.stays
+            & (on.moves | p.at_noise)
+            & critical
+            & _has_descended(start, p)
+            & _is_near(a.state.loss, p),
             p.kind,
         ),
         # Steps of a bounded length do not grow, as those of Adam, but the gradient does.

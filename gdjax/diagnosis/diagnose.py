@@ -33,7 +33,7 @@ from gdjax.diagnosis.hold import hold
 from gdjax.diagnosis.large import large_point
 from gdjax.diagnosis.point import point
 from gdjax.diagnosis.start import Start, start_of
-from gdjax.diagnosis.surface import is_large, surface
+from gdjax.diagnosis.surface import is_large, largest_entry, surface
 from gdjax.diagnosis.verdict import Array, Diagnosis
 from gdjax.trees import computed_where, strongly_typed
 
@@ -183,8 +183,10 @@ def _look(d: Descent, end: End, start: Start, seen: Glance | None) -> Found:
         seen = glance(d, end, start) if seen is None else seen
         m = seen.model
         found = point(at, x, m, start.loss, start.scale, wanted)
+        found = found._replace(grad_norm=largest_entry(d.params, m.gradient))
         return Found(found, m.gradient, seen.holds, jnp.asarray(seen.minimum.alignment), tol)
     found, gradient, few = large_point(at, x, start.loss, start.scale, wanted)
+    found = found._replace(grad_norm=largest_entry(d.params, gradient))
     _, product = jax.linearize(jax.grad(at.loss), x)
     held = hold(d, end, at, x, found.loss, gradient, product, found.curvature_max, few)
     return Found(found, gradient, *held, tol)

@@ -13,7 +13,7 @@ from gdjax.diagnosis.flags import ill_conditioned, spiked
 from gdjax.diagnosis.hold import hold
 from gdjax.diagnosis.point import EVEN, NEAR, NOISY, REMAINING
 from gdjax.diagnosis.start import Start
-from gdjax.diagnosis.surface import Model, gradient_and_product, model, surface
+from gdjax.diagnosis.surface import Model, gradient_and_product, largest_entry, model, surface
 from gdjax.diagnosis.verdict import Array, Diagnosis, Verdict
 
 CURVED = 10.0  # times the root of the machine epsilon of the largest curvature, the least one
@@ -48,7 +48,7 @@ def glance(d: Descent, end: End, start: Start) -> Glance:
     at, x = surface(d, end.params)
     m = model(at, x)
     # Largest entries, as norms without under- and overflow would take half of the time.
-    steepness = jnp.max(jnp.abs(m.gradient))
+    steepness = largest_entry(end.params, m.gradient)
     largest = jnp.maximum(jnp.abs(m.curvatures[0]), jnp.abs(m.curvatures[-1]))
     curved = m.curvatures[0] > CURVED * at.eps**0.5 * largest
     along = m.slopes / jnp.where(curved, m.curvatures, 1)

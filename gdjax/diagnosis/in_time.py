@@ -27,19 +27,22 @@ class Followed(NamedTuple):
 
     state: State
     steps: jax.Array  # int32 []
+    leg: jax.Array  # int32 [] steps of each leg
     grad_norms: jax.Array  # [LEGS] largest absolute entry of the gradient after each leg
     before: PyTree  # parameters a leg ago
 
 
-def followed(d: Descent, ahead: Ahead, wanted: jax.Array, tol: jax.Array) -> Followed:
+def followed(
+    d: Descent, ahead: Ahead, wanted: jax.Array, steps: jax.Array, tol: jax.Array
+) -> Followed:
     """Return where a plain descent is when the tolerance holds, or after as long as one looks.
 
-    It goes on from what is seen ahead, not at all unless it is `wanted`, nor in many parameters,
-    whose steps are dear.
+    It goes on from what is seen ahead, not at all unless it is `wanted`, and in many parameters,
+    whose steps are dear, no further than the `steps` that it had made.
     """
-    before = ahead.windows * WINDOW
-    if is_large(d):
-        return Followed(ahead.state, before, jnp.zeros(LEGS, tol.dtype), ahead.state.params)
+    before, most = ahead.windows * WINDOW, MOST_WINDOWS * WINDOW
+    furthest = jnp.clip(steps, before, most) if is_large(d) else most
+    length = (furthest - before) // LEGS
 
     def step(carry: tuple[State, jax.Array]) -> tuple[State, jax.Array]:
         return updated(d, carry[0]), carry[1] + 1
@@ -52,10 +55,10 @@ def followed(d: Descent, ahead: Ahead, wanted: jax.Array, tol: jax.Array) -> Fol
         state, steps = while_loop(goes_on, step, carry[:2])
         return (state, steps, begin), max_abs(state.grad).astype(tol.dtype)
 
-    ends = jnp.where(wanted, before + _leg(ahead) * jnp.arange(1, 1 + LEGS), 0)
+    ends = jnp.where(wanted, before + length * jnp.arange(1, 1 + LEGS), 0)
     start = ahead.state, before, ahead.state.params
-    (last, steps, begin), grad_norms = lax.scan(leg, start, ends)
-    return Followed(last, steps, grad_norms, begin)
+    (last, made, begin), grad_norms = lax.scan(leg, start, ends)
+    return Followed(last, made, length, grad_norms, begin)
 
 
 def steps_in_time(
@@ -81,28 +84,24 @@ def steps_in_time(
       ahead: what it does after its end.
       asked: bool [] whether it is asked for.
       later: the run further on.
-      later_point: a point near there, None in so many parameters that it was not followed.
+      later_point: a point near there, None in so many parameters that none is looked for.
       p: the point near its end.
       steps: that it had made then.
       tol: of the largest absolute entry of the gradient.
     """
     comes = max_abs(later.state.grad) <= tol
     outlook, converges = _outlook(at, later, p, later_point, asked & ~comes)
-    found = [arrival(d, outlook, tol)]
+    found = [arrival(d, outlook, tol), _by_decay(later, ahead, steps, tol)]
     if later_point is not None:
-        at_speed = _at_speed(later, ahead, outlook.centre)
-        found += [jnp.where(converges, at_speed, jnp.nan), _by_decay(later, ahead, steps, tol)]
+        at_speed = _at_speed(later, outlook.centre)
+        found.insert(1, jnp.where(converges, at_speed, jnp.nan))
     return jnp.where(comes, later.steps, reduce(lambda a, b: jnp.where(jnp.isnan(a), b, a), found))
 
 
-def _leg(ahead: Ahead) -> jax.Array:
-    return (MOST_WINDOWS - ahead.windows) * WINDOW // LEGS
-
-
-def _at_speed(later: Followed, ahead: Ahead, centre: jax.Array) -> jax.Array:
+def _at_speed(later: Followed, centre: jax.Array) -> jax.Array:
     """Return when a run is at a point if it keeps its speed."""
     x, before = (real_vector(params)[0] for params in (later.state.params, later.before))
-    speed = norm(x - before).astype(centre.dtype) / _leg(ahead)
+    speed = norm(x - before).astype(centre.dtype) / later.leg
     return later.steps + norm(x.astype(centre.dtype) - centre) / speed
 
 
@@ -111,7 +110,7 @@ def _by_decay(later: Followed, ahead: Ahead, steps: jax.Array, tol: jax.Array) -
     last = ahead.seen.grad_norm[jnp.maximum(ahead.windows - 1, 0)]
     grad_norms = jnp.concatenate([last[None], later.grad_norms])
     before, legs = ahead.windows * WINDOW, jnp.asarray(LEGS)
-    return before + extrapolated(grad_norms, legs, _leg(ahead), steps + before, tol)
+    return before + extrapolated(grad_norms, legs, later.leg, steps + before, tol)
 
 
 def _outlook(

@@ -183,15 +183,19 @@ def kind_of(up: jax.Array, down: jax.Array, flat: jax.Array, probes: Probes) -> 
     return jnp.where(down, top, bottom).astype(jnp.int32)
 
 
-def critical_point(at: Surface, x: jax.Array) -> jax.Array:
-    """Return a critical point that Newton's method leads to, `x` itself where to none."""
+def critical_point(at: Surface, x: jax.Array, rounding: jax.Array) -> jax.Array:
+    """Return a critical point that Newton's method leads to, `x` itself where to none.
+
+    `rounding` is of the gradient.
+    """
 
     def polish(carry: tuple, _: None) -> tuple:
         m = model(at, carry[1])
         return (carry[1], carry[1] + m.step()), norm(m.gradient)
 
     (found, _), lengths = lax.scan(polish, (x, x), None, length=FAR + 1)
-    return jnp.where(lengths[-1] <= LEFT * lengths[0], found, x)  # not where it is NaN
+    none = jnp.maximum(LEFT * lengths[0], NOISY * rounding)
+    return jnp.where(lengths[-1] <= none, found, x)  # not where it is NaN
 
 
 def _polished(

@@ -9,18 +9,18 @@ from jax import lax
 from gdjax.descent import Descent
 from gdjax.descent.stepping import arguments
 from gdjax.diagnosis.end import End, is_noisy
-from gdjax.diagnosis.surface import norm, surface
+from gdjax.diagnosis.surface import largest_entry, norm, surface
 from gdjax.losses import value
-from gdjax.trees import max_abs
 
 SAMPLES = 16  # batches
+SCATTER = 6.0  # standard deviations above these, what the highest loss of many batches may be
 
 
 class Start(NamedTuple):
     """The start of a run."""
 
     loss: jax.Array
-    highest: jax.Array  # of the losses of its batches; `loss` where they are of all examples
+    highest: jax.Array  # that the loss of a batch may be; `loss` where it is of all examples
     grad_norm: jax.Array
     scale: jax.Array  # of distances: how far the end is from the start, and from 0
 
@@ -34,7 +34,7 @@ def start_of(d: Descent, end: End) -> Start:
     return Start(
         loss=loss,
         highest=_highest(d).astype(loss.dtype) if is_noisy(d.batches) else loss,
-        grad_norm=max_abs(gradient),
+        grad_norm=largest_entry(d.params, gradient),
         scale=jnp.where(scale > 0, scale, 1),
     )
 
@@ -43,4 +43,5 @@ def _highest(d: Descent) -> jax.Array:
     def loss(number: jax.Array) -> jax.Array:
         return value(d.loss, d.params, arguments(d, number))
 
-    return jnp.max(lax.map(loss, jnp.arange(SAMPLES, dtype=jnp.int32)))
+    losses = lax.map(loss, jnp.arange(SAMPLES, dtype=jnp.int32))
+    return jnp.max(losses) + SCATTER * jnp.std(losses)

@@ -15,7 +15,7 @@ from gdjax.curvature.small import eigh
 from gdjax.descent import Descent
 from gdjax.descent.description import whole_arguments
 from gdjax.losses import value
-from gdjax.trees import PyTree, coarsest_eps, real_vector
+from gdjax.trees import PyTree, coarsest_eps, max_abs, real_vector
 
 FLATNESS = 64  # in machine epsilons of the greatest curvature
 ULPS = 4  # how far the loss is sampled to see how it is rounded
@@ -69,6 +69,14 @@ def surface(d: Descent, params: PyTree) -> tuple[Surface, jax.Array]:
     args = whole_arguments(d)
     # What rounds, if the parameters do, is the run and not the surface that it runs on.
     return Surface(lambda x: value(d.loss, unravel(x), args), coarsest_eps(d.params)), vector
+
+
+def largest_entry(params: PyTree, vector: jax.Array) -> jax.Array:
+    """Return the largest absolute entry of parameters given as a vector, complex ones whole."""
+    if any(map(jnp.iscomplexobj, jax.tree.leaves(params))):
+        own, unravel = real_vector(params)
+        return max_abs(unravel(vector.astype(own.dtype))).astype(vector.dtype)
+    return jnp.max(jnp.abs(vector))
 
 
 def is_large(d: Descent) -> bool:

@@ -15,6 +15,7 @@ from gdjax.losses import value_and_ascent
 from gdjax.trees import PyTree, inner, inverse_length
 
 Tangent = list[Any]  # for each floating leaf of a state
+SECOND_MOMENTS = {"nu", "nu_max", "sum_of_squares"}  # in the states of optax
 
 
 def first_tangent(state: State) -> Tangent:
@@ -51,6 +52,8 @@ def linearised(
 ) -> Callable[[Tangent], tuple[Tangent, jax.Array, jax.Array]]:
     """Return what a step makes of deviations from a state, wherever it is taken from there again.
 
+    Second moments do not deviate: they scale what comes next, as the state's own do.
+
     It takes a deviation of parameters and optimizer, and returns the next one at unit length, the
     logarithm of its growth, and the curvature of the loss along the first, times a positive number.
     """
@@ -61,9 +64,11 @@ def linearised(
         return _floating(updated(d, here._replace(loss=loss, grad=grad))), grad
 
     _, linear = jax.linearize(step, _floating(state))
+    free = _are_free(state)
 
     def step_of(tangent: Tangent) -> tuple[Tangent, jax.Array, jax.Array]:
         after, grad = linear(tangent)
+        after = [leaf if is_free else 0 * leaf for leaf, is_free in zip(after, free)]
         scaled, length = _scaled(after, state)
         return scaled, jnp.log(length), inner(_as_state(state, tangent).params, grad)
 
@@ -92,6 +97,13 @@ def _with(floating: list, state: State) -> State:
 
 def _floating(tree: PyTree) -> list:
     return [leaf for leaf in jax.tree.leaves(tree) if _is_floating(leaf)]
+
+
+def _are_free(state: State) -> list[bool]:
+    """Return of each floating leaf whether it is no second moment."""
+    found, _ = jax.tree_util.tree_flatten_with_path(state)
+    paths = (path for path, leaf in found if _is_floating(leaf))
+    return [not SECOND_MOMENTS & {getattr(key, "name", None) for key in path} for path in paths]
 
 
 def _is_floating(leaf: Any) -> bool:

@@ -13,6 +13,8 @@ UNSATURATED = 0.5  # of the growth in the first half, what must be left of it in
 NEARLY_ALL = 0.9  # of the windows
 LIFTING = 3.0  # times the gradient at the end, what it may become while the loss falls
 ALIKE = 4.0  # times the least of such slopes, what the largest may be
+SURE = 4.0  # standard errors by which noisy losses must fall
+SAMPLES = 4  # windows in a quarter, from which their scatter can be told
 SLOWEST = 2.0  # growth in a step of the time to decay e-fold: of the slowest tail, a logarithm's
 
 
@@ -53,6 +55,16 @@ def trend(a: Ahead, loss: jax.Array, grad_norm: jax.Array, tol: jax.Array, so_fa
         lyapunov=jnp.where(n > 0, growth, jnp.nan),
         alignment=jnp.where(n > 0, seen.alignment[0], jnp.nan),
     )
+
+
+def declines(a: Ahead) -> jax.Array:
+    """Return whether the losses of batches fall from window to window, by more than chance."""
+    number, quarter = jnp.arange(MOST_WINDOWS), a.windows // 4
+    early, late = number < quarter, (number >= a.windows - quarter) & (number < a.windows)
+    mean = _mean(a.seen.loss, late)
+    scatter = jnp.sqrt(_mean((a.seen.loss - mean) ** 2, late))
+    fall = _mean(a.seen.loss, early) - mean
+    return (quarter >= SAMPLES) & (fall > SURE * scatter * jnp.sqrt(2 / quarter))
 
 
 def highest_later(a: Ahead) -> jax.Array:

@@ -202,6 +202,19 @@ def test_curvature_that_is_not_finite_says_nothing():
     assert "not finite" in str(advice)
 
 
+def test_error_covers_that_a_bowl_too_shallow_to_be_told_may_be_one():
+    shallow = advise(lambda w: (w[0] ** 2 + w[1] ** 2 / 1.1e6) / 2, jnp.ones(2, "float32"), "gd")
+    assert (shallow.condition, shallow.error.condition) == (jnp.inf, jnp.inf)
+    assert abs(shallow.best_rate - 2 / (1 + 1 / 1.1e6)) <= shallow.error.best_rate
+    assert shallow.error.best_contraction >= 2 / 1.1e6
+    saddle = advise(lambda w: (w[0] ** 2 - w[1] ** 2) / 2, jnp.ones(2), "gd")
+    assert (saddle.condition, saddle.error.condition) == (jnp.inf, 0)
+
+
+def test_curvature_that_is_not_finite_has_no_condition():
+    assert jnp.isnan(advise(lambda w: jnp.sqrt(-1 - w**2), 1.0, "gd").condition)
+
+
 @pytest.mark.long
 def test_error_covers_what_lanczos_does_not_resolve():
     curvatures = jnp.linspace(1.0, 50.0, 1000)

@@ -119,6 +119,16 @@ def test_multiples_of_the_identity_have_no_other_eigenvalue(dim, same):
     assert np.all(found.high_error <= 1e-5 * abs(same))
 
 
+@pytest.mark.parametrize("dim", [50, 256])
+def test_the_error_of_lapack_grows_with_the_matrix(dim):
+    basis, _ = np.linalg.qr(np.random.default_rng(0).normal(size=(dim, dim)))
+    matrix = jnp.asarray((3 * basis) @ basis.T, jnp.float32)
+    matrix = (matrix + matrix.T) / 2
+    found = curvature.sharpness(lambda w, m: jnp.vdot(w, m @ w) / 2, jnp.zeros(dim), matrix)
+    true = np.linalg.eigvalsh(np.asarray(matrix, float))[-1]
+    assert abs(found.value - true) <= found.error < 2e-5
+
+
 @pytest.mark.parametrize("dim", [1, 2, 5, 400])
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 def test_a_hessian_that_is_not_finite_gives_nan(dim, bad):

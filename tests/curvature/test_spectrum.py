@@ -64,6 +64,19 @@ def test_the_trace_of_few_parameters_is_exact():
     assert found.error < 1e-5
 
 
+def test_the_error_of_a_trace_covers_products_that_cancel(x64):
+    random = np.random.default_rng(0)
+    features, w = random.normal(size=(1000, 20)) + 3, 0.1 * random.normal(size=20)
+
+    def found(dtype):
+        own, rows = jnp.asarray(w, dtype), jnp.asarray(features, dtype)
+        return curvature.trace(lambda w, rows: jax.nn.logsumexp(rows @ w), own, rows)
+
+    single, double = found(jnp.float32), found(jnp.float64)
+    off = abs(single.value - double.value)
+    assert 0.01 * single.error < off < single.error
+
+
 @pytest.mark.long
 def test_the_standard_errors_of_traces_are_standard():
     keys = jax.random.split(jax.random.key(0), 100)

@@ -12,6 +12,10 @@ from gdjax import Descent, Verdict
 himmelblau = gdjax.landscapes.himmelblau
 
 
+def bowl(w):
+    return jnp.sum(jnp.array([1.0, 10.0]) * w**2) / 2
+
+
 def diagnosed(d):
     return gdjax.diagnose(d, gdjax.run(d))
 
@@ -649,3 +653,56 @@ def test_what_rounding_stops_on_its_way_never_reaches_its_tolerance():
     assert gdjax.run(replace(d, max_steps=10**5)).status == gdjax.Status.STEP_LIMIT
     assert found.verdict == Verdict.SLOW
     assert found.steps_to_tolerance == np.inf
+
+
+@pytest.mark.long
+def test_run_whose_rate_has_decayed_to_nothing_is_at_no_minimum():
+    start, rate = jnp.array([3.0, 3.0]), optax.cosine_decay_schedule(0.03, 100)
+    d = Descent(bowl, start, optax.sgd(rate), stop=None, max_steps=100)
+    assert gdjax.run(d).loss < 0.01 * bowl(start)
+    found = diagnosed(d)
+    assert (found.verdict, found.steps_to_tolerance) == (Verdict.SLOW, np.inf)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("optimizer", [optax.adam(0.02), optax.adagrad(0.5)])
+def test_adaptive_optimizer_far_below_its_limit_is_not_unstable(optimizer):
+    start = jnp.array([3.0, 3.0])
+    found = diagnosed(Descent(bowl, start, optimizer, max_steps=5))
+    sharpness = 10 / 30  # of what Adam divides by at first, the gradient
+    assert 0.5 * sharpness < 2
+    assert found.spectral_radius < 1
+    assert not found.unstable
+
+
+@pytest.mark.long
+def test_noise_that_hides_the_gradient_holds_up_no_run_whose_loss_still_falls():
+    random = np.random.default_rng(0)
+    x = jnp.asarray(random.normal(size=(256, 4)))
+    y = x @ jnp.array([1.0, -1.0, 0.5, 0.2]) + 0.5 * jnp.asarray(random.normal(size=256))
+
+    def loss(w, batch):
+        return jnp.mean((batch[0] @ w - batch[1]) ** 2) / 2
+
+    def lane(of):
+        drawn, key = gdjax.batches.mini((x, y), 16), jax.random.key(0)
+        options = {"batches": drawn, "key": key, "stop": None, "max_steps": of["steps"]}
+        return Descent(loss, jnp.zeros(4), optax.sgd(of["rate"]), **options)
+
+    lanes = gdjax.paired(rate=[0.003, 0.003, 0.003, 0.1], steps=[300, 800, 10_000, 2000])
+    found = gdjax.sweep(lane, of=lanes, diagnose=True).diagnosis
+    assert found.verdict.tolist() == [Verdict.SLOW] * 2 + [Verdict.BOUNDED] * 2
+    assert found.noise_floor.tolist() == [False, False, True, True]
+    assert not found.spiked.any()
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("start", [3 + 4j, 1 - 1j])
+def test_tolerance_of_a_complex_gradient_is_of_its_modulus(start):
+    d = Descent(
+        lambda z: (z * jnp.conj(z)).real / 2, jnp.asarray(start), optax.sgd(0.001), max_steps=0
+    )
+    d = replace(d, stop=gdjax.stop.gradient_below(1e-3))
+    found = diagnosed(d)
+    np.testing.assert_allclose(found.grad_norm, abs(start), rtol=1e-6)
+    assert found.steps_to_tolerance == gdjax.run(replace(d, max_steps=20_000)).steps
