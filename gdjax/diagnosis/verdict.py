@@ -49,7 +49,7 @@ class Diagnosis(NamedTuple):
     loss_slope: Array  # [] change of the loss in a step, over the next stretch
     steps_to_tolerance: Array  # [] predicted; 0 where it holds, infinite where it never will
     lyapunov: Array  # [] exponent of the update map, in 1 / step
-    spectral_radius: Array  # [] growth in a step of a deviation from the run, linearised
+    spectral_radius: Array  # [] growth in a step of a deviation, linearised at fixed second moments
     ill_conditioned: Array  # bool [] steps zigzag, or the curvatures are far apart
     unstable: Array  # bool [] rate × curvature is beyond the optimizer's limit
     spiked: Array  # bool [] the loss rose above that of the start before it fell below
