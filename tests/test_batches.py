@@ -78,6 +78,7 @@ def test_in_order_needs_no_key_and_begins_again():
     np.testing.assert_array_equal(seen(drawn, [0, 1, 2], key=None), expected)
 
 
+@pytest.mark.long
 def test_without_epochs_a_batch_sees_no_example_twice_and_forgets_those_before():
     drawn = seen(batches.mini(ROWS, 8, epochs=False), np.arange(500))
     assert all(len(np.unique(batch)) == 8 for batch in drawn)
@@ -243,6 +244,7 @@ def test_a_padded_batch_has_the_gradient_of_its_examples():
     np.testing.assert_allclose(padded, short, rtol=1e-5)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "kind",
     [

@@ -11,6 +11,7 @@ from experiments import convergence_region, spurious_minima
 from experiments.__main__ import EXPERIMENTS, main
 
 LONG = {
+    "diabetes",
     "catapult",
     "convergence_region",
     "digits",

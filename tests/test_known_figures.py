@@ -124,6 +124,7 @@ def strict_saddle(w):
     return 0.5 * w[0] ** 2 + 0.25 * w[1] ** 4 - 0.5 * w[1] ** 2
 
 
+@pytest.mark.long
 def test_no_random_start_ends_at_a_strict_saddle():
     runs = gdjax.sweep(
         lambda start: Descent(strict_saddle, start, optax.sgd(0.1)),

@@ -310,6 +310,7 @@ ACCUMULATED = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("how", ["within the loss", pytest.param("steps", marks=pytest.mark.long)])
 def test_accumulated_micro_batches_are_the_whole_batch(how):
     whole = gdjax.run(ACCUMULATED["one update"]())

@@ -256,6 +256,7 @@ def started():
 MINIMA = np.asarray(landscapes.himmelblau.minima, np.float32)
 
 
+@pytest.mark.long
 def test_ends_at_their_attractors_are_well_separated_and_not_ambiguous(started):
     ends = np.repeat(MINIMA, 100, axis=0)
     close = with_ends(started, ends)

@@ -90,6 +90,7 @@ def test_float64_polishes_to_its_own_rounding(x64):
     np.testing.assert_allclose(found.barriers, -40.6648435086574043 - np.array(exact), rtol=1e-13)
 
 
+@pytest.mark.long
 def test_minima_come_in_the_order_of_the_starts():
     low, high = (-0.9, 1.1), (1.2, 0.8)
     there, back = between(tilted_wells, low, high), between(tilted_wells, high, low)

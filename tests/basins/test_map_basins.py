@@ -70,6 +70,7 @@ def test_tolerances_of_map_and_run_change_no_label(tol, loose, himmelblau):
     np.testing.assert_array_equal(other.labels, himmelblau.labels)
 
 
+@pytest.mark.long
 def test_order_of_the_starts_changes_no_label():
     starts = np.random.default_rng(0).uniform(-6, 6, (500, 2)).astype(np.float32)
     order = np.random.default_rng(1).permutation(500)
@@ -107,6 +108,7 @@ def test_starts_on_a_line_of_symmetry_are_labelled_with_their_saddle_and_maximum
     assert basins.labels[4].tolist() == [5] * 4 + [8] + [6] * 4
 
 
+@pytest.mark.long
 def test_start_that_stops_beside_a_saddle_is_labelled_by_its_side():
     # the gradient at all but the last two is below the tolerance of float32: they stop at once
     starts = np.float32([[1e-5, 1], [-1e-5, 1], [0, 1], [1e-5, -1e-5], [-0.5, -0.5], [0, 0.5]])
@@ -338,6 +340,7 @@ def swept():
     ]
 
 
+@pytest.mark.long
 def test_swept_hyperparameters_share_the_attractors(swept):
     basins, _ = swept
     minimum, maximum, cycle = Verdict.MINIMUM, Verdict.MAXIMUM, Verdict.OSCILLATING

@@ -55,6 +55,7 @@ def test_basins_prints_the_measures_with_their_verdicts(capsys):
     assert "not one boundary for all" in printed
 
 
+@pytest.mark.long
 def test_basins_json_has_the_measures(capsys):
     main(["basins", "himmelblau", "--resolution", "64", "--json"])
     found = json.loads(capsys.readouterr().out)["measures"]

@@ -129,7 +129,7 @@ def test_the_error_of_lapack_grows_with_the_matrix(dim):
     assert abs(found.value - true) <= found.error < 2e-5
 
 
-@pytest.mark.parametrize("dim", [1, 2, 5, 400])
+@pytest.mark.parametrize("dim", [1, 2, 5, pytest.param(400, marks=pytest.mark.long)])
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 def test_a_hessian_that_is_not_finite_gives_nan(dim, bad):
     found = of_diagonal(jnp.ones(dim).at[0].set(bad))

@@ -502,6 +502,7 @@ OFF_THE_ORIGIN = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "case",
     [

@@ -50,6 +50,7 @@ def test_independent_batches_without_replacement_have_the_noise_of_a_finite_popu
     assert found.stationary.value - found.minimum == pytest.approx(level, rel=1e-12)
 
 
+@pytest.mark.long
 def test_subsets_without_epochs_have_the_noise_of_a_finite_population(x64):
     drawn = batches.mini(CENTRES, 8, epochs=False)
     found = gdjax.noise_floor(bowl, 0.0, drawn, RATE, steps=13, chains=512)
@@ -110,6 +111,7 @@ def test_shuffled_epochs_are_anticorrelated(size, kind, pad, x64):
     np.testing.assert_allclose(settled[2:], exact, rtol=1e-9)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("reach", [1e-4, 0.3, 3.5])
 def test_heavy_balls_level_is_that_of_its_lyapunov_equation(reach, x64):
     beta = 0.9
@@ -152,6 +154,7 @@ def test_predicted_level_is_the_measured_one(size, replace, x64):
     assert abs(found.predicted.value - found.measured.value) <= 3 * found.measured.error + 1e-15
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "changes",
     [

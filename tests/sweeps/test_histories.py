@@ -102,6 +102,7 @@ def test_lanes_wait_only_where_all_their_entries_are_due(bases):
     assert all(base % 12 == 0 for base in bases)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("size", [40, pytest.param(2_000, marks=pytest.mark.long)])
 def test_larger_lanes_that_wait_record_what_they_do_alone(size, bases):
     def lane(start):
@@ -156,6 +157,7 @@ def test_lanes_that_start_where_nothing_is_finite_make_no_updates():
     assert runs.work.useful == runs.steps.sum() == 5
 
 
+@pytest.mark.long
 def test_reducers_see_whole_histories(bases):
     def lane(start):
         stop = gdjax.stop.gradient_below(0.5)
