@@ -126,6 +126,7 @@ def test_other_keys_of_a_run_do_not_move_with_its_batches():
     assert not np.array_equal(seen(drawn, [0])[0], plain)
 
 
+@pytest.mark.long
 def test_all_examples_in_one_batch_are_full_batch():
     runs = [
         gdjax.run(descent(drawn))
@@ -268,6 +269,7 @@ def test_a_swept_size_is_the_run_with_that_size(kind):
         np.testing.assert_allclose(runs.loss[i], plain.loss, rtol=1e-4)
 
 
+@pytest.mark.long
 def test_a_traced_size_out_of_its_range_ends_as_diverged_at_the_start():
     def run(size):
         drawn = batches.mini(ROWS, size, most=8)

@@ -11,6 +11,7 @@ from experiments import convergence_region, spurious_minima
 from experiments.__main__ import EXPERIMENTS, main
 
 LONG = {
+    "himmelblau_basins",
     "diabetes",
     "catapult",
     "convergence_region",
@@ -37,6 +38,7 @@ def test_unknown_experiment_is_met_with_the_known_ones(capsys):
     assert "himmelblau_basins" in capsys.readouterr().err
 
 
+@pytest.mark.long
 def test_convergence_region_holds_on_a_coarse_grid_too():
     measured = convergence_region.measure(side=41)
     assert not [str(figure) for figure in measured if not figure.holds]
@@ -74,6 +76,7 @@ def test_gradient_at_a_kink_is_finite(w):
     assert np.isfinite(gradient).all()
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("x64")
 def test_teacher_is_a_minimum_of_no_loss():
     assert spurious_minima.loss(jnp.eye(5), jnp.eye(5)) == pytest.approx(0.0, abs=1e-14)

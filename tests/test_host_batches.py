@@ -60,6 +60,7 @@ def test_they_are_the_batches_of_data_in_memory(kind, tmp_path):
         chex.assert_trees_all_equal(host.at(KEY, step), jax.device_get(mini.at(KEY, step)))
 
 
+@pytest.mark.long
 def test_only_the_rows_of_a_batch_are_read():
     batch = batches.host(Rows(), 4).at(KEY, 9)
     np.testing.assert_array_equal(batch, batches.mini(np.arange(1000.0), 4).at(KEY, 9))

@@ -136,6 +136,7 @@ def test_each_layer_has_its_learning_rate():
     chex.assert_trees_all_close(by_labels, by_prefix, rtol=1e-5)
 
 
+@pytest.mark.long
 def test_a_pytree_prefix_of_learning_rates_scales_any_optimizer():
     rates = {"first": 0.01, "last": 0.2}
 
@@ -183,6 +184,7 @@ def test_frozen_parameters_stay_to_the_bit(how):
     assert not np.array_equal(end["last"]["w"], start["last"]["w"])
 
 
+@pytest.mark.long
 def test_a_frozen_part_of_a_partition_is_no_parameter():
     net = eqx.nn.MLP(2, 1, 8, 1, jnp.tanh, key=KEY)
     trained = jax.tree.map(lambda _: False, net)

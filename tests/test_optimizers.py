@@ -79,6 +79,7 @@ def test_it_reaches_the_minimum(name):
     np.testing.assert_allclose(result.params["b"], 0.0, atol=3e-3)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("dtype", ["bfloat16", pytest.param("float16", marks=pytest.mark.long)])
 @pytest.mark.parametrize("name", SOME_NOW_ALL_ON_PURPOSE)
 def test_half_precision_is_kept(name, dtype):

@@ -87,6 +87,7 @@ def test_each_cell_is_outlined(refined):
     assert corners == set(map(tuple, np.round(expected, 9)))
 
 
+@pytest.mark.long
 def test_a_map_finer_than_the_picture_is_drawn_no_finer():
     fine = gdjax.basins.refine(sides, BOX, 9, label=label, coarse=8, audit=0)
     assert fine.shape == (4096, 4096)

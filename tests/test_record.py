@@ -268,6 +268,7 @@ def test_function_of_the_loss_takes_the_fields_of_the_state_that_are_named():
     np.testing.assert_array_equal(recorded(record.every(5, of)).values[0], 2.0)
 
 
+@pytest.mark.long
 def test_sharpness_is_recorded_in_lanes_as_alone(x64):
     of = record.every(3, record.of_loss(gdjax.curvature.sharpness))
 

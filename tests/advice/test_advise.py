@@ -266,6 +266,7 @@ def test_text_names_limit_rate_and_momentum():
     )
 
 
+@pytest.mark.long
 def test_parameters_may_be_a_tree_with_complex_leaves():
     def loss(p):
         return jnp.abs(p["z"]) ** 2 + 3 * p["w"] ** 2

@@ -89,6 +89,7 @@ def test_several_learning_rates_in_the_state_all_grow():
     np.testing.assert_array_equal(held, lr_range_test(loss, start, optax.sgd, **RANGE).losses)
 
 
+@pytest.mark.long
 def test_batches_are_smoothed_without_moving_the_limit():
     examples = 1 + jax.random.normal(jax.random.key(0), (500,)) / 10
     loss = lambda w, batch: jnp.mean((w - batch) ** 2)  # noqa: E731

@@ -61,6 +61,7 @@ def test_a_lane_of_a_slice_can_be_run_alone(plane):
     np.testing.assert_allclose(d.params["w"], plane[1].params["w"][1, 3], atol=1e-6)
 
 
+@pytest.mark.long
 def test_a_line_has_one_dimension():
     runs = gdjax.sweep(still, start=slice_line(KEY, jnp.ones(5), 1.0, 3))
     assert (runs.dims, runs.params.shape) == (("start_u",), (3, 5))
@@ -109,6 +110,7 @@ def test_basins_on_a_plane_are_those_of_the_signs():
     np.testing.assert_array_equal(np.sign(basins.attractors.params[basins.labels]), np.sign(start))
 
 
+@pytest.mark.long
 def test_low_precision_keeps_its_dtype():
     runs = gdjax.sweep(still, start=slice_plane(KEY, jnp.ones(4, jnp.bfloat16), 1.0, 2))
     assert runs.params.dtype == jnp.bfloat16

@@ -48,6 +48,7 @@ def test_basins_prints_json(capsys):
     assert found["ended"] == {"CONVERGED": 1600, "DIVERGED": 0, "STEP_LIMIT": 0}
 
 
+@pytest.mark.long
 def test_basins_prints_the_measures_with_their_verdicts(capsys):
     main(FEW)
     printed = capsys.readouterr().out

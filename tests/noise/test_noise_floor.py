@@ -32,6 +32,7 @@ def variance(size, factor=1.0):
     return RATE * CURVATURE * CENTRES.var() / (size * (2 - RATE * CURVATURE)) * factor
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "size", [8, *(pytest.param(size, marks=pytest.mark.long) for size in (1, 64))]
 )
@@ -223,6 +224,7 @@ def test_of_many_parameters_the_level_is_within_its_error(x64):
     assert found.error < 0.02 * exact
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("rate", [1.0, 1.2])  # 2 / CURVATURE, and beyond
 def test_rates_that_are_not_stable_settle_nowhere(rate):
     assert floor(8, True, rate, chains=2, steps=1).stationary.value == np.inf

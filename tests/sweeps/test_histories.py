@@ -80,7 +80,7 @@ def assert_as_alone(runs, lane, starts):
         np.testing.assert_allclose(own, expected, rtol=1e-3, atol=1e-4)
 
 
-SHORT = ("two periods and a fold", "state of the optimizer")
+SHORT = ("two periods and a fold",)
 MARKED = [
     pytest.param(record, marks=[] if name in SHORT else pytest.mark.long, id=name)
     for name, record in RECORDS.items()
@@ -118,6 +118,7 @@ def test_larger_lanes_that_wait_record_what_they_do_alone(size, bases):
     assert any(bases)
 
 
+@pytest.mark.long
 def test_keys_are_recorded_as_their_numbers():
     def lane(start):
         record = gdjax.record.every(2, lambda state: state.key)
@@ -171,6 +172,7 @@ def test_reducers_see_whole_histories(bases):
     np.testing.assert_allclose(reduced, whole.mean(axis=0), rtol=1e-4)
 
 
+@pytest.mark.long
 def test_a_lane_that_records_is_packed_as_one_that_does_not():
     starts = np.full(256, 1.0, np.float32)
     starts[::16] = 30.0  # one of each tile goes on for far longer

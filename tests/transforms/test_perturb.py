@@ -33,6 +33,7 @@ def test_starts_on_the_stable_manifold_end_at_the_saddle_without_and_at_a_minimu
     np.testing.assert_allclose(np.abs(runs.params[:, 1]), [[0.0, 1.0]] * 100, atol=1e-6)
 
 
+@pytest.mark.long
 def test_escape_takes_the_logarithm_of_the_push():
     def loss(w):
         return 0.5 * (w[0] ** 2 - w[1] ** 2)

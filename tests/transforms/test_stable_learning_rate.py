@@ -91,6 +91,7 @@ def test_concave_loss_has_no_limit():
     assert last_rate(5.0, 1.9, -CURVATURES, 1) == 5.0
 
 
+@pytest.mark.long
 def test_momentum_allows_its_own_larger_limit():
     decay = 0.9
     # Polyak's limit is 2(1 + β)/λ: slightly below it is stable, and would not be without momentum.
@@ -115,6 +116,7 @@ def test_walls_of_himmelblau_no_longer_throw_starts_out():
     assert (gdjax.sweep(held, **axes).status == Status.CONVERGED).all()
 
 
+@pytest.mark.long
 def test_complex_parameters_have_the_curvature_of_pairs_of_real_ones():
     def loss(z):
         return 0.5 * jnp.sum(z.real**2 + 8 * z.imag**2) + 3 * jnp.sum(z.real * z.imag)

@@ -101,6 +101,7 @@ def test_group_of_parameters_moves_as_if_the_others_were_constants(name):
     np.testing.assert_allclose(found.params["w"], expected.params["w"], rtol=1e-5)
 
 
+@pytest.mark.long
 @some
 def test_hyperparameters_may_be_injected_under_vmap(name):
     def end(seed, rate, key):
@@ -123,6 +124,7 @@ LOSSES = (
 )
 
 
+@pytest.mark.long
 @some
 def test_flat_straight_concave_and_kinked_losses_never_make_nan(name):
     def loss(w, number):

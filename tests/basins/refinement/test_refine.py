@@ -149,6 +149,7 @@ def test_what_is_missed_is_known_where_all_is_audited():
     assert refined.missed.low == refined.missed.high == refined.missed.share
 
 
+@pytest.mark.long
 def test_smaller_coarse_cells_find_the_island():
     refined = refine(island, SQUARE, 2, coarse=32)
     x, y = centres(128)
@@ -186,6 +187,7 @@ def trainable():
     return refine(rates, BOX, 2, label=status, coarse=32)
 
 
+@pytest.mark.long
 def test_a_function_of_the_runs_labels_them(trainable):
     starts = gdjax.grid(rate=(0.1, 4, 128), curvature=(0.1, 2, 128))
     runs = gdjax.sweep(rates, pair=starts)
