@@ -4,12 +4,13 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import optax
 from jax import lax
 
 from gdjax.descent import Descent, State
 from gdjax.descent.stepping import finite_state
-from gdjax.diagnosis.orbit import LONGEST_PERIOD, Orbit, closure, orbit
-from gdjax.diagnosis.tangent import Tangent, first_tangent, next_with_tangent, random_like
+from gdjax.diagnosis.orbit import LONGEST_PERIOD, WINDOW, Orbit, closure, orbit
+from gdjax.diagnosis.tangent import Tangent, first_tangent, next_with_tangent
 from gdjax.lanewise import scan
 from gdjax.trees import (
     PyTree,
@@ -22,7 +23,6 @@ from gdjax.trees import (
     size,
 )
 
-WINDOW = 2 * LONGEST_PERIOD  # steps
 MOST_WINDOWS = 64
 ENOUGH = 8  # windows in which the loss only falls, to call it a descent
 RESTING = 4.0  # roundings of the parameters within which nothing moves
@@ -91,8 +91,9 @@ def go_on(
     def window(a: Ahead) -> Ahead:
         rounding = (eps * euclidean(a.state.params)).astype(real)
         numbers = jnp.arange(WINDOW, dtype=jnp.int32)
+        unit = 1 / jnp.maximum(rounding, jnp.finfo(real).tiny)
         walk, (places, growth) = scan(
-            lambda w, i: w.step(d, tol, line, i), _Walk.start_at(a, rounding), numbers
+            lambda w, i: w.step(d, tol, line, unit, i), _Walk.start_at(a), numbers
         )
         seen = walk.seen()
         now_seen = jnp.arange(MOST_WINDOWS) == a.windows  # of many lanes, a scatter takes longer
@@ -149,8 +150,7 @@ class _Walk(NamedTuple):
     moved: jax.Array  # bool [] whether it has one
     sums: Window  # over the steps so far
     angles: jax.Array  # how many are in the sum
-    unit: jax.Array  # [] one by the rounding of the params
-    farthest: jax.Array  # [] from the start, in squares of such roundings
+    farthest: jax.Array  # [] from the start, in squares of roundings of the params
     errors: jax.Array  # [] what an error of 1 in each step has added up to
     sensitivity: jax.Array  # [] the largest of these
     so_far: jax.Array  # int32 [] steps before the window
@@ -158,7 +158,7 @@ class _Walk(NamedTuple):
     first: jax.Array
 
     @classmethod
-    def start_at(cls, a: Ahead, rounding: jax.Array) -> "_Walk":
+    def start_at(cls, a: Ahead) -> "_Walk":
         state = a.state
         real = jnp.zeros((), real_dtype(state.params))
         still = jax.tree.map(jnp.zeros_like, state.params)
@@ -166,21 +166,19 @@ class _Walk(NamedTuple):
         no = jnp.zeros((), bool)
         sums = Window(real, loss, loss, no, real, real, real, real)
         start = state, a.tangent, state.params, still, still, no
-        unit = 1 / jnp.maximum(rounding, jnp.finfo(real.dtype).tiny)
-        rest = real, unit, real, real, real, a.windows * WINDOW, a.held, a.first
-        return cls(*start, sums, *rest)
+        return cls(*start, sums, real, real, real, real, a.windows * WINDOW, a.held, a.first)
 
     def step(
-        self, d: Descent, tol: jax.Array, line: PyTree, number: jax.Array
+        self, d: Descent, tol: jax.Array, line: PyTree, unit: jax.Array, number: jax.Array
     ) -> tuple["_Walk", tuple[jax.Array, jax.Array]]:
         """Return the walk after one more step of the window, and its place along a line.
 
-        And the growth of the deviation until then.
+        And the growth of the deviation until then. `unit` is one by the rounding of the params.
         """
         after, tangent, stretch = next_with_tangent(d, self.state, self.tangent)
         update = jax.tree.map(jnp.subtract, after.params, self.state.params)
         away = jax.tree.map(jnp.subtract, after.params, self.start)
-        in_roundings = jax.tree.map(lambda leaf: leaf * self.unit, away)
+        in_roundings = jax.tree.map(lambda leaf: leaf * unit, away)
         distance = inner(in_roundings, in_roundings)
         inverse, stride = inverse_length(update)
         direction = jax.tree.map(lambda leaf: leaf * inverse.astype(leaf.dtype), update)
@@ -213,7 +211,6 @@ class _Walk(NamedTuple):
             moved=stride > 0,
             sums=sums,
             angles=self.angles + turns,
-            unit=self.unit,
             farthest=jnp.maximum(self.farthest, distance),
             errors=errors,
             sensitivity=jnp.maximum(self.sensitivity, errors),
@@ -230,6 +227,6 @@ class _Walk(NamedTuple):
 
 def _random_line(params: PyTree) -> PyTree:
     """Return a direction as long as one in which each parameter is 1."""
-    line = random_like(params)
+    line = optax.tree.random_like(jax.random.key(0), params)
     inverse = inverse_length(line)[0] * size(params) ** 0.5
     return jax.tree.map(lambda leaf: leaf * inverse.astype(leaf.dtype), line)

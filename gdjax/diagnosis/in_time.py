@@ -9,8 +9,9 @@ from jax import lax
 
 from gdjax.descent import Descent, State
 from gdjax.descent.stepping import updated
-from gdjax.diagnosis.ahead import MOST_WINDOWS, WINDOW, Ahead
+from gdjax.diagnosis.ahead import MOST_WINDOWS, Ahead
 from gdjax.diagnosis.arrival import Outlook, are_alike, arrival, is_bottom, second_moments
+from gdjax.diagnosis.orbit import WINDOW
 from gdjax.diagnosis.point import NOISY, NONE, Point
 from gdjax.diagnosis.surface import Surface, gradient_and_product, is_large, model, norm
 from gdjax.diagnosis.trend import extrapolated

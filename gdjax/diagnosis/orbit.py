@@ -6,7 +6,8 @@ import jax
 import jax.numpy as jnp
 
 LONGEST_PERIOD = 32
-EVERY = 2  # step that is compared: of a window a whole number, so that it begins as it ended
+WINDOW = 2 * LONGEST_PERIOD  # steps
+EVERY = 2  # of the last steps is compared: in all windows at the same places of even periods
 NEAR = 1e-3  # of an orbit's width, how nearly it comes back
 TIES = 4.0  # how much farther than the nearest return a shorter one may come back
 STEADY = 0.02  # of its longest step, how much an orbit may change in a window
@@ -20,7 +21,7 @@ MARGINAL = 1.0  # logarithm of the growth of a deviation in a window, at a cycle
 
 
 class Orbit(NamedTuple):
-    """How an orbit comes back to where it was, in a window of twice `LONGEST_PERIOD` steps."""
+    """How an orbit comes back to where it was, in a window of steps."""
 
     returns: jax.Array  # [LONGEST_PERIOD] how far from where it was 1, 2, … steps before, at most
     period: jax.Array  # int32 [] the shortest of the nearest returns
@@ -43,7 +44,7 @@ def orbit(
     the same from wherever one goes round, and chance does not bring all of them near.
 
     Args:
-      places: [2 * LONGEST_PERIOD] along some direction, after each step.
+      places: [WINDOW] along some direction, after each step.
       growth: likewise of a deviation since the window began, its logarithm.
       stride: longest step.
       rounding: of the parameters.
@@ -62,7 +63,7 @@ def orbit(
     within = jnp.maximum(within, jnp.where(growth[-1] < MARGINAL, held_up, 0))
     nearest = jnp.maximum(TIES * jnp.min(returns), within)
     period = 1 + jnp.argmax(returns <= nearest).astype(jnp.int32)
-    whole = len(places) // period * period
+    whole = WINDOW // period * period
     return Orbit(returns, period, width, stride, within, growth[whole - 1] / whole)
 
 
@@ -93,5 +94,5 @@ def closure(before: Orbit, now: Orbit, late: jax.Array) -> Closure:
     near = now.returns[at] <= jnp.where(late, 10 * NEAR, NEAR) * now.width
     # In chaos an orbit comes near by chance, but deviations grow, then or before.
     settles = jnp.where(late, shrinks, now.returns <= SETTLING * before.returns)[at]
-    settles &= 2 * LONGEST_PERIOD * jnp.maximum(before.growth, now.growth) < MARGINAL
+    settles &= WINDOW * jnp.maximum(before.growth, now.growth) < MARGINAL
     return Closure(moves & alike & near & (exact[at] | settles), steps[at])

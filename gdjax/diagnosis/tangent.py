@@ -8,6 +8,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import optax
 
 from gdjax.descent import Descent, State
 from gdjax.descent.stepping import arguments, updated
@@ -21,16 +22,9 @@ SECOND_MOMENTS = {"nu", "nu_max", "sum_of_squares"}  # in the states of optax
 def first_tangent(state: State) -> Tangent:
     """Return a random unit deviation of the parameters, from which a step makes the others."""
     still = _floating(jax.tree.map(jnp.zeros_like, state))
-    moved = _as_state(state, still)._replace(params=random_like(state.params))
+    random = optax.tree.random_like(jax.random.key(0), state.params)
+    moved = _as_state(state, still)._replace(params=random)
     return _scaled(_floating(moved), state)[0]
-
-
-def random_like(params: PyTree) -> PyTree:
-    """Return normally distributed numbers, the same whenever it is called."""
-    leaves, structure = jax.tree.flatten(params)
-    keys = jax.random.split(jax.random.key(0), len(leaves))
-    random = [jax.random.normal(k, leaf.shape, leaf.dtype) for k, leaf in zip(keys, leaves)]
-    return jax.tree.unflatten(structure, random)
 
 
 def next_with_tangent(
@@ -68,7 +62,7 @@ def linearised(
 
     def step_of(tangent: Tangent) -> tuple[Tangent, jax.Array, jax.Array]:
         after, grad = linear(tangent)
-        after = [leaf if is_free else 0 * leaf for leaf, is_free in zip(after, free)]
+        after = [x if is_free else jnp.zeros_like(x) for x, is_free in zip(after, free)]
         scaled, length = _scaled(after, state)
         return scaled, jnp.log(length), inner(_as_state(state, tangent).params, grad)
 

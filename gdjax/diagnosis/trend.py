@@ -5,7 +5,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from gdjax.diagnosis.ahead import MOST_WINDOWS, ULPS, WINDOW, Ahead
+from gdjax.diagnosis.ahead import MOST_WINDOWS, ULPS, Ahead
+from gdjax.diagnosis.orbit import WINDOW
 
 FALLING = 0.5  # of the height of its oscillations, by which the loss must fall
 GROWING = 0.1  # in logarithms, by which the steps must grow in each half
@@ -35,8 +36,8 @@ def trend(a: Ahead, loss: jax.Array, grad_norm: jax.Array, tol: jax.Array, so_fa
     n, seen = a.windows, a.seen
     number = jnp.arange(MOST_WINDOWS)
     last = jnp.maximum(n - 1, 0)
-    quarter, middle = jnp.maximum(n // 4, 1), n // 2
-    early, late = number < quarter, (number >= n - quarter) & (number < n)
+    middle = n // 2
+    early, late = _quarters(n)
     fall = _mean(seen.loss, early) - _mean(seen.loss, late)
     height = _mean(seen.largest - seen.least, late)
     rounding = ULPS * jnp.finfo(a.state.loss.dtype).eps * jnp.abs(seen.loss[last])
@@ -59,12 +60,11 @@ def trend(a: Ahead, loss: jax.Array, grad_norm: jax.Array, tol: jax.Array, so_fa
 
 def declines(a: Ahead) -> jax.Array:
     """Return whether the losses of batches fall from window to window, by more than chance."""
-    number, quarter = jnp.arange(MOST_WINDOWS), a.windows // 4
-    early, late = number < quarter, (number >= a.windows - quarter) & (number < a.windows)
-    mean = _mean(a.seen.loss, late)
+    early, late = _quarters(a.windows)
+    count, mean = jnp.sum(late), _mean(a.seen.loss, late)
     scatter = jnp.sqrt(_mean((a.seen.loss - mean) ** 2, late))
     fall = _mean(a.seen.loss, early) - mean
-    return (quarter >= SAMPLES) & (fall > SURE * scatter * jnp.sqrt(2 / quarter))
+    return (count >= SAMPLES) & (fall > SURE * scatter * jnp.sqrt(2 / count))
 
 
 def highest_later(a: Ahead) -> jax.Array:
@@ -72,6 +72,12 @@ def highest_later(a: Ahead) -> jax.Array:
     number = jnp.arange(MOST_WINDOWS)
     later = (number >= a.windows // 2) & (number < a.windows)
     return jnp.max(jnp.where(later, a.seen.largest, -jnp.inf))
+
+
+def _quarters(n: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Return which windows are in the first and in the last quarter of n, one at least."""
+    number, quarter = jnp.arange(MOST_WINDOWS), jnp.maximum(n // 4, 1)
+    return number < quarter, (number >= n - quarter) & (number < n)
 
 
 def _mean(values: jax.Array, where: jax.Array) -> jax.Array:

@@ -670,8 +670,6 @@ def test_run_whose_rate_has_decayed_to_nothing_is_at_no_minimum():
 def test_adaptive_optimizer_far_below_its_limit_is_not_unstable(optimizer):
     start = jnp.array([3.0, 3.0])
     found = diagnosed(Descent(bowl, start, optimizer, max_steps=5))
-    sharpness = 10 / 30  # of what Adam divides by at first, the gradient
-    assert 0.5 * sharpness < 2
     assert found.spectral_radius < 1
     assert not found.unstable
 

@@ -6,9 +6,8 @@ import pytest
 
 import gdjax
 from gdjax import Descent, Verdict
-from gdjax.diagnosis.orbit import closure, orbit
+from gdjax.diagnosis.orbit import WINDOW, closure, orbit
 
-WINDOW = 64
 CLEAR = 0.03  # exponent beyond which an orbit is far from doubling its period, and from chaos
 
 
