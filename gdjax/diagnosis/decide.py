@@ -25,6 +25,8 @@ from gdjax.diagnosis.trend import Trend, declines, highest_later, trend
 from gdjax.diagnosis.verdict import Diagnosis, Verdict
 from gdjax.trees import PyTree, real_vector, strongly_typed
 
+APART = 10.0  # times as far as the tolerance allows by the curvature of a minimum
+RISEN = 100.0  # times its noise, what the loss rises by where a run leaves its floor
 CLOSE = 1e-3  # of the descent, what remains of it at a saddle that a run has not left
 
 LEFT = (Verdict.SADDLE, Verdict.MAXIMUM)  # where runs do not stay, but may stop
@@ -208,14 +210,22 @@ def _verdict(d: Descent, end: End, start: Start, found: Found, on: Dynamics) -> 
     leaves = on.leaves | a.closed | ~(t.falls | a.resting | a.arrives)
     near = jnp.abs(p.remaining) <= CLOSE * jnp.abs(start.loss - p.loss)
     calm, comes = _is_calm(a, t), a.first > 0
+    # What deviates from where it should rest may come to rest at another minimum.
+    departs = ~found.holds & (p.kind == Verdict.MINIMUM)
+    elsewhere = departs & ~leaves & _is_far(d, a, p, tol)
+    wanders = departs & leaves & on.unstable & (highest_later(a) > p.loss + RISEN * p.noise.loss)
+    stays = ~leaves & ~elsewhere
     cases = [
         (end.status == Status.DIVERGED, Verdict.DIVERGED),
-        (_is_reached(d, end, start, found) & (~leaves | _is_any(p.kind, LEFT)), p.kind),
-        (critical & p.at_noise & ~(comes & calm), p.kind),
-        (critical & p.close & (p.grad_norm <= tol) & ~leaves, p.kind),
+        (_is_reached(d, end, start, found) & (stays | _is_any(p.kind, LEFT)), p.kind),
+        (critical & p.at_noise & ~(comes & calm) & ~wanders, p.kind),
+        (critical & p.close & (p.grad_norm <= tol) & stays, p.kind),
         (_is_any(p.kind, LEFT) & near & (calm | on.leaves), p.kind),  # what wanders only passes it
         (
-            converged & asks_for_gradient(d) & _is_below(found) & ~(critical & p.close),
+            converged
+            & asks_for_gradient(d)
+            & _is_below(found)
+            & (~(critical & p.close) | elsewhere),
             Verdict.PLATEAU,
         ),
         (on.leaves, Verdict.DIVERGED),
@@ -250,6 +260,13 @@ def _is_reached(d: Descent, end: End, start: Start, found: Found) -> jax.Array:
     close = p.close if asks_for_gradient(d) else p.close & _has_descended(start, p)
     stopped = (end.status == Status.CONVERGED) & (p.kind != NONE) & close
     return stopped & _is_below(found) if is_noisy(d.batches) else stopped
+
+
+def _is_far(d: Descent, ahead: Ahead, p: Point, tol: jax.Array) -> jax.Array:
+    """Return whether a run comes to rest where the curvatures of a point do not allow it."""
+    _, x = surface(d, ahead.state.params)
+    within = tol * x.size**0.5 / jnp.abs(p.curvature_min)
+    return norm(x - p.x) > APART * within
 
 
 def _is_near(loss: jax.Array, p: Point) -> jax.Array:

@@ -51,6 +51,19 @@ def next_update(d: Descent, end: End) -> jax.Array:
     return update_of(d, state_at(d, end))
 
 
+def with_rates(d: Descent, end: End) -> tuple[jax.Array, jax.Array]:
+    """Return the same, and how much each entry of the gradient lowers its own [dim]."""
+    d = plain(d)
+    state = state_at(d, end)
+    gradient, unravel = real_vector(state.grad)
+
+    def updated(gradient: jax.Array) -> jax.Array:
+        return update_of(d, state._replace(grad=unravel(gradient)))
+
+    update, change = jax.jvp(updated, (gradient,), (jnp.ones_like(gradient),))
+    return update, -change
+
+
 def update_of(d: Descent, state: State) -> jax.Array:
     """Return the same from a state of a plain descent."""
     updates, _ = d.optimizer.update(

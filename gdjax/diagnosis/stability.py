@@ -1,5 +1,7 @@
 """The update map linearised at a point: whether deviations grow there."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 from jax import lax
@@ -19,10 +21,15 @@ def spectral_radius(d: Descent, ends: End) -> tuple[jax.Array, jax.Array]:
     It is where the loss rises along the deviation: away from a saddle runs part as well. Of some
     ends [n] of a plain descent, the first is meant that is unstable, if any is.
     """
-    radius, upward = lax.map(lambda end: _spectral_radius(d, end), ends)
+    radius, upward = lax.map(partial(_spectral_radius, d), ends)
     unstable = upward & (radius > UNSTABLE)
     first = jnp.argmax(unstable)
     return radius[first], unstable[first]
+
+
+def growth_at(d: Descent, end: End) -> jax.Array:
+    """Return how the fastest deviation from the end of a plain descent grows in a step."""
+    return _spectral_radius(d, end)[0]
 
 
 def _spectral_radius(d: Descent, end: End) -> tuple[jax.Array, jax.Array]:

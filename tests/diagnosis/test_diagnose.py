@@ -118,6 +118,37 @@ def test_run_that_rests_elsewhere_later_is_not_at_the_saddle_it_passed():
     assert found.verdict == Verdict.PLATEAU
 
 
+@pytest.mark.parametrize(
+    "optimizer",
+    [
+        optax.sgd(2.0, momentum=0.5),  # the limit is 3 / curvature
+        pytest.param(optax.sgd(0.9, momentum=0.5, nesterov=True), marks=pytest.mark.long),  # 1.5
+        pytest.param(
+            optax.chain(optax.ema(0.5, debias=False), optax.scale(-4.0)), marks=pytest.mark.long
+        ),  # 6
+    ],
+    ids=["heavy ball", "Nesterov", "mean of gradients"],
+)
+def test_minimum_that_would_not_hold_the_momentum_is_none(optimizer):
+    def loss(w):
+        return w**4 / 4 - w**2 / 2  # of curvature 2 at its minima
+
+    stop = gdjax.stop.gradient_below(1e-2)
+    found = diagnosed(Descent(loss, 1.001, optimizer, stop=stop))
+    assert found.verdict != Verdict.MINIMUM
+    assert found.unstable
+
+
+@pytest.mark.parametrize("momentum", [None, pytest.param(0.5, marks=pytest.mark.long)])
+def test_sharp_minimum_from_which_a_run_goes_to_a_flat_one_is_none(momentum):
+    def loss(w):
+        return (w**2 - 1) ** 2 * (1 + w / 2)  # of curvature 12 at 1, and 4 at -1
+
+    optimizer = optax.sgd(0.36, momentum=momentum)
+    d = Descent(loss, 1.001, optimizer, stop=gdjax.stop.gradient_below(0.1))
+    assert diagnosed(d).verdict == Verdict.PLATEAU
+
+
 @pytest.mark.long
 def test_catapult_spikes():
     n = 8
