@@ -3,7 +3,6 @@
 How a gradient has decayed so far tells little where curvatures differ, as the steep axes go first.
 """
 
-from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
@@ -16,6 +15,7 @@ from jax import lax
 from gdjax.curvature.lanczos import times
 from gdjax.descent import Descent, State
 from gdjax.descent.stepping import updated
+from gdjax.diagnosis.pace import as_they_grow, counts, pace_of
 from gdjax.diagnosis.surface import Model, largest_entry
 from gdjax.lanewise import while_loop
 from gdjax.losses import value_and_ascent
@@ -69,8 +69,8 @@ def arrival(d: Descent, outlook: Outlook, tol: jax.Array) -> jax.Array:
 
     # What counts its steps may change with their number.
     leaves = jax.tree.leaves(outlook.state.opt_state)
-    counts = any(jnp.issubdtype(leaf.dtype, jnp.integer) for leaf in leaves)
-    shifts = jnp.array(SHIFTS[-1:] if counts else SHIFTS, jnp.int32)
+    may_change = any(jnp.issubdtype(leaf.dtype, jnp.integer) for leaf in leaves)
+    shifts = jnp.array(SHIFTS[-1:] if may_change else SHIFTS, jnp.int32)
     walk, _ = lax.scan(further, _begun(outlook, tol), shifts)
     m = outlook.model
     arrived = max_abs(walk.state.grad) <= tol
@@ -80,8 +80,8 @@ def arrival(d: Descent, outlook: Outlook, tol: jax.Array) -> jax.Array:
     slopes = _curvatures(m) * _along(outlook, walk.state.params)
     later = computed_where(
         outlook.wanted & ~arrived,
-        partial(_later, partial(largest_entry, outlook.state.params), m),
-        (slopes, walk.energies, walk.stretch, growth, tol),
+        partial(_later, _on_model(d, outlook), m),
+        (walk.state, slopes, walk.energies, walk.stretch, growth, tol),
         jnp.zeros_like(tol),
     )
     found = outlook.before + walk.steps + later
@@ -113,7 +113,7 @@ def _walked(
     tol: jax.Array,
 ) -> _Walk:
     """Return a run on the model after three stretches more if they are wanted, or as it arrives."""
-    on_model = replace(d, loss=partial(_quadratic, outlook), args=(), batches=None)
+    on_model = _on_model(d, outlook)
     # The longest ones do not begin while what an optimizer remembers is that of the run before.
     origin = jnp.maximum(begin.steps, jnp.where(shift == SHIFTS[-1], 1 << SHIFTS[-1], 0))
 
@@ -156,6 +156,11 @@ def _is_steady(outlook: Outlook, w: _Walk, tol: jax.Array) -> jax.Array:
     return jnp.all(settled | (alike & moves))
 
 
+def _on_model(d: Descent, outlook: Outlook) -> Descent:
+    """Return the plain descent with the model's loss."""
+    return replace(d, loss=partial(_quadratic, outlook), args=(), batches=None)
+
+
 def _quadratic(outlook: Outlook, params: PyTree) -> jax.Array:
     """Return the model's loss, but for a constant."""
     return jnp.sum(_curvatures(outlook.model) * _along(outlook, params) ** 2) / 2
@@ -190,8 +195,9 @@ def second_moments(opt_state: Any) -> jax.Array:
 
 
 def _later(
-    largest: Callable[[jax.Array], jax.Array],
+    d: Descent,
     m: Model,
+    state: State,
     slopes: jax.Array,
     energies: jax.Array,
     stretch: jax.Array,
@@ -201,20 +207,23 @@ def _later(
     """Return how many more steps it takes if each slope goes on to decay so; inf where for ever.
 
     `energies` are those of three stretches of so many steps. The rate of the decay grows
-    exponentially, with the exponent `growth` per step. `largest` is the entry of a gradient that
-    the tolerance is of.
+    exponentially, with the exponent `growth` per step, and as the schedule has it of a descent on
+    the model that has come to `state`.
     """
     last = energies[-1]
     before, now = -jnp.diff(jnp.log(energies), axis=0)
     # What is rounding may grow; what is more than that and grows never holds either way.
     lasts = (before > 0) & (now > 0) & (jnp.abs(jnp.log(now / before)) <= LASTING)
     decay = jnp.where((last > 0) & lasts, -now, 0) / (2 * stretch)
+    length_of = partial(as_they_grow, growth=growth)
+    if counts(state.opt_state):
+        length_of = pace_of(d, state, stretch, growth).of
 
     def is_large(steps: jax.Array) -> jax.Array:
-        longer = jnp.where(growth > 0, jnp.expm1(growth * steps) / growth, steps)
+        longer = length_of(steps)
         shrunk = jnp.where(decay < 0, jnp.exp(decay * longer), 1)
         left = jnp.where(last > 0, slopes * shrunk, 0)
-        return ~(largest(times(m.axes, left)) <= tol)
+        return ~(largest_entry(state.params, times(m.axes, left)) <= tol)
 
     def double(_: int, steps: jax.Array) -> jax.Array:
         return jnp.where(is_large(steps), 2 * steps, steps)

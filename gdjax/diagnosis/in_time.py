@@ -1,6 +1,6 @@
 """When a run that descends arrives: it is followed for a while, and then foretold."""
 
-from functools import reduce
+from functools import partial, reduce
 from typing import NamedTuple
 
 import jax
@@ -12,11 +12,12 @@ from gdjax.descent.stepping import updated
 from gdjax.diagnosis.ahead import MOST_WINDOWS, Ahead
 from gdjax.diagnosis.arrival import Outlook, are_alike, arrival, is_bottom, second_moments
 from gdjax.diagnosis.orbit import WINDOW
+from gdjax.diagnosis.pace import counts, pace_of
 from gdjax.diagnosis.point import NOISY, NONE, Point
 from gdjax.diagnosis.surface import Surface, gradient_and_product, is_large, model, norm
 from gdjax.diagnosis.trend import extrapolated
 from gdjax.lanewise import while_loop
-from gdjax.trees import PyTree, max_abs, real_vector
+from gdjax.trees import PyTree, computed_where, max_abs, real_vector
 
 LEGS = 8  # after each of which the gradient is kept
 CRITICAL = 1e-3  # of the gradient, what is left of it at a critical point
@@ -94,16 +95,21 @@ def steps_in_time(
     outlook, converges = _outlook(at, later, p, later_point, asked & ~comes)
     found = [arrival(d, outlook, tol), _by_decay(later, ahead, steps, tol)]
     if later_point is not None:
-        at_speed = _at_speed(later, outlook.centre)
-        found.insert(1, jnp.where(converges, at_speed, jnp.nan))
+        wanted = converges & asked & ~comes
+        given, unknown = (later, outlook.centre), jnp.full_like(tol, jnp.nan)
+        found.insert(1, computed_where(wanted, partial(_at_speed, d), given, unknown))
     return jnp.where(comes, later.steps, reduce(lambda a, b: jnp.where(jnp.isnan(a), b, a), found))
 
 
-def _at_speed(later: Followed, centre: jax.Array) -> jax.Array:
-    """Return when a run is at a point if it keeps its speed."""
+def _at_speed(d: Descent, later: Followed, centre: jax.Array) -> jax.Array:
+    """Return when a run is at a point if it keeps its speed, but for its schedule."""
     x, before = (real_vector(params)[0] for params in (later.state.params, later.before))
     speed = norm(x - before).astype(centre.dtype) / later.leg
-    return later.steps + norm(x.astype(centre.dtype) - centre) / speed
+    left = norm(x.astype(centre.dtype) - centre) / speed
+    if counts(later.state.opt_state):
+        leg = later.leg.astype(centre.dtype)
+        left = pace_of(d, later.state, leg / 2, jnp.zeros_like(leg)).until(left)
+    return (later.steps + left).astype(later.grad_norms.dtype)
 
 
 def _by_decay(later: Followed, ahead: Ahead, steps: jax.Array, tol: jax.Array) -> jax.Array:

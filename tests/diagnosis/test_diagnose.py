@@ -428,6 +428,35 @@ def test_predicted_steps_of_momentum_are_those_that_the_run_still_takes(nesterov
     np.testing.assert_allclose(diagnosed(d).steps_to_tolerance, whole.steps - 20, rtol=0.02)
 
 
+SCHEDULES = {
+    "1/t": lambda t: 40 / (t + 100.0),
+    "power": lambda t: 6 / (t + 20.0) ** 0.75,
+    "cosine with a floor": optax.cosine_decay_schedule(0.05, 20_000, alpha=0.1),
+    "growing": lambda t: jnp.minimum(1e-5 * t, 0.5),
+}
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_predicted_steps_allow_for_the_schedule(name, x64):
+    optimizer = optax.inject_hyperparams(optax.sgd)(learning_rate=SCHEDULES[name])
+    d = Descent(quadratic, jnp.ones(2), optimizer, (jnp.array([1.0, 0.02]),), max_steps=100)
+    d = replace(d, stop=gdjax.stop.gradient_below(1e-5))
+    whole = gdjax.run(replace(d, max_steps=3_000_000))
+    assert whole.status == gdjax.Status.CONVERGED
+    np.testing.assert_allclose(diagnosed(d).steps_to_tolerance, whole.steps - 100, rtol=0.05)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("family", [optax.sgd, optax.adam])
+def test_steps_are_infinite_where_the_schedule_ends_before_the_tolerance(family, x64):
+    optimizer = family(optax.cosine_decay_schedule(1e-3, 8000))
+    d = Descent(quadratic, jnp.ones(2), optimizer, (jnp.array([1.0, 0.01]),), max_steps=100)
+    d = replace(d, stop=gdjax.stop.gradient_below(1e-12))
+    assert gdjax.run(replace(d, max_steps=20_000)).status == gdjax.Status.STEP_LIMIT
+    assert diagnosed(d).steps_to_tolerance == np.inf
+
+
 @pytest.mark.long
 @pytest.mark.parametrize(
     ("condition", "rate", "steps"), [(1e3, 0.001, 800), (1e4, 0.01, 100), (1e4, 0.003, 300)]
