@@ -9,13 +9,13 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import optax
 from jax import lax
 
 from gdjax.curvature.lanczos import times
 from gdjax.descent import Descent, State
 from gdjax.descent.stepping import updated
-from gdjax.diagnosis.pace import as_they_grow, counts, pace_of
+from gdjax.diagnosis.fields import counts, second_moments
+from gdjax.diagnosis.pace import as_they_grow, pace_of
 from gdjax.diagnosis.surface import Model, largest_entry
 from gdjax.lanewise import while_loop
 from gdjax.losses import value_and_ascent
@@ -184,14 +184,6 @@ def are_alike(one: jax.Array, other: jax.Array) -> jax.Array:
 def is_bottom(m: Model) -> jax.Array:
     """Return whether all curvatures of a model are positive."""
     return (m.curvatures[0] > 0) & ~jnp.any(m.flat)
-
-
-def second_moments(opt_state: Any) -> jax.Array:
-    """Return those of Adam and its like: steps grow as the root of these fades."""
-    found = optax.tree.get_all_with_path(opt_state, "nu_max")  # of AMSGrad, which fade never
-    found = found or optax.tree.get_all_with_path(opt_state, "nu")
-    leaves = jax.tree.leaves([nu for _, nu in found])
-    return jnp.concatenate([jnp.zeros(0), *(jnp.ravel(leaf) for leaf in leaves)])
 
 
 def _later(

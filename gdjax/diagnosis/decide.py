@@ -38,6 +38,7 @@ class Found(NamedTuple):
 
     point: Point
     gradient: jax.Array  # [dim]
+    grad_norm: jax.Array  # its largest entry
     holds: jax.Array  # bool [] whether the next updates leave the run there
     alignment: jax.Array  # of the next updates
     tol: jax.Array  # of the gradient
@@ -86,7 +87,7 @@ def look_ahead(d: Descent, end: End, start: Start, found: Found, ahead: Ahead) -
     state = state_at(d_on, end)
     at, x = surface(d, end.params)
     steps = jnp.asarray(end.steps, jnp.int32)
-    seen = trend(ahead, state.loss.astype(x.dtype), p.grad_norm, tol, steps)
+    seen = trend(ahead, state.loss.astype(x.dtype), found.grad_norm, tol, steps)
     noise_floor = jnp.zeros((), bool)
     if is_noisy(d.batches):
         # The noise that a gradient is lost in holds a run up only at too large a rate.
@@ -166,8 +167,8 @@ def decided(d: Descent, end: End, start: Start, found: Found, on: Dynamics | Non
     descends = _is_any(verdict, DESCENTS)
     steps = unknown * 0 if on is None else on.trend.steps.astype(p.loss.dtype)
     never = is_orbit | _is_any(verdict, (Verdict.BOUNDED, Verdict.DIVERGED))
-    arrived = is_critical | ((verdict == Verdict.PLATEAU) & (p.grad_norm <= tol))
-    limited = (end.status == Status.STEP_LIMIT) & (p.grad_norm > tol)
+    arrived = is_critical | ((verdict == Verdict.PLATEAU) & (found.grad_norm <= tol))
+    limited = (end.status == Status.STEP_LIMIT) & (found.grad_norm > tol)
     at_floor = is_critical & p.at_noise & limited
     unstable = no
     if on is not None:
@@ -176,7 +177,7 @@ def decided(d: Descent, end: End, start: Start, found: Found, on: Dynamics | Non
             unstable |= (verdict == Verdict.BOUNDED) & (on.trend.lyapunov > 0)
     return Diagnosis(
         verdict=verdict.astype(jnp.int8),
-        grad_norm=p.grad_norm,
+        grad_norm=found.grad_norm,
         curvature_min=p.curvature_min,
         curvature_max=p.curvature_max,
         index=p.negative,
@@ -219,7 +220,7 @@ def _verdict(d: Descent, end: End, start: Start, found: Found, on: Dynamics) -> 
         (end.status == Status.DIVERGED, Verdict.DIVERGED),
         (_is_reached(d, end, start, found) & (stays | _is_any(p.kind, LEFT)), p.kind),
         (critical & p.at_noise & ~(comes & calm) & ~wanders, p.kind),
-        (critical & p.close & (p.grad_norm <= tol) & stays, p.kind),
+        (critical & p.close & (found.grad_norm <= tol) & stays, p.kind),
         (_is_any(p.kind, LEFT) & near & (calm | on.leaves), p.kind),  # what wanders only passes it
         (
             converged
@@ -240,7 +241,7 @@ def _verdict(d: Descent, end: End, start: Start, found: Found, on: Dynamics) -> 
             p.kind,
         ),
         # Steps of a bounded length do not grow, as those of Adam, but the gradient does.
-        (calm & on.endless & (p.grad_norm > start.grad_norm), Verdict.DIVERGED),
+        (calm & on.endless & (found.grad_norm > start.grad_norm), Verdict.DIVERGED),
         (calm & on.lifts, Verdict.PLATEAU),
         (calm, Verdict.SLOW),
     ]
@@ -282,7 +283,7 @@ def _has_descended(start: Start, p: Point) -> jax.Array:
 def _is_below(found: Found) -> jax.Array:
     """Return whether the gradient is within the tolerance, but for how it is rounded."""
     rounding = NOISY * found.point.noise.gradient
-    return found.point.grad_norm <= 1.01 * found.tol + rounding
+    return found.grad_norm <= 1.01 * found.tol + rounding
 
 
 def _is_any(kind: jax.Array, verdicts: tuple[Verdict, ...]) -> jax.Array:

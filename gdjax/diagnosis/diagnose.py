@@ -183,13 +183,12 @@ def _look(d: Descent, end: End, start: Start, seen: Glance | None) -> Found:
         seen = glance(d, end, start) if seen is None else seen
         m = seen.model
         found = point(at, x, m, start.loss, start.scale, wanted)
-        found = found._replace(grad_norm=largest_entry(d.params, m.gradient))
-        return Found(found, m.gradient, seen.holds, jnp.asarray(seen.minimum.alignment), tol)
+        grad_norm, alignment = map(jnp.asarray, (seen.minimum.grad_norm, seen.minimum.alignment))
+        return Found(found, m.gradient, grad_norm, seen.holds, alignment, tol)
     found, gradient, few = large_point(at, x, start.loss, start.scale, wanted)
-    found = found._replace(grad_norm=largest_entry(d.params, gradient))
     _, product = jax.linearize(jax.grad(at.loss), x)
     held = hold(d, end, at, x, found.loss, gradient, product, found.curvature_max, few)
-    return Found(found, gradient, *held, tol)
+    return Found(found, gradient, largest_entry(d.params, gradient), *held, tol)
 
 
 def _peak(d: Descent, result: Result) -> jax.Array:

@@ -10,9 +10,10 @@ from jax import lax
 from gdjax.descent import Descent, State
 from gdjax.descent.stepping import updated
 from gdjax.diagnosis.ahead import MOST_WINDOWS, Ahead
-from gdjax.diagnosis.arrival import Outlook, are_alike, arrival, is_bottom, second_moments
+from gdjax.diagnosis.arrival import Outlook, are_alike, arrival, is_bottom
+from gdjax.diagnosis.fields import counts, second_moments
 from gdjax.diagnosis.orbit import WINDOW
-from gdjax.diagnosis.pace import counts, pace_of
+from gdjax.diagnosis.pace import pace_of
 from gdjax.diagnosis.point import NOISY, NONE, Point
 from gdjax.diagnosis.surface import Surface, gradient_and_product, is_large, model, norm
 from gdjax.diagnosis.trend import extrapolated

@@ -76,7 +76,6 @@ def large_point(
         x=path.x,
         model=_along(vector, ends.least, flat, path),
         loss=loss,
-        grad_norm=jnp.max(jnp.abs(gradient)),
         curvature_min=ends.least,
         curvature_max=ends.largest,
         negative=ends.negative,

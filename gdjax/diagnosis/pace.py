@@ -9,10 +9,10 @@ from jax import lax
 
 from gdjax.descent import Descent, State
 from gdjax.diagnosis.end import update_of
+from gdjax.diagnosis.fields import is_count
 
 OCTAVES, PARTS = 30, 4  # of the number of steps ahead; between two of these the pace is a line
 MOST_GROWTH = 60.0  # logarithm of that of a step: by then all that decays has decayed
-COUNT = "count"  # in the states of optax
 
 
 class Pace(NamedTuple):
@@ -42,12 +42,6 @@ def as_they_grow(steps: jax.Array, growth: jax.Array) -> jax.Array:
     return jnp.where(growth > 0, jnp.expm1(exponent) / growth, steps)
 
 
-def counts(opt_state: Any) -> bool:
-    """Return whether an optimizer counts its steps, and so may have a schedule."""
-    found, _ = jax.tree_util.tree_flatten_with_path(opt_state)
-    return any(_is_count(path) for path, _ in found)
-
-
 def pace_of(d: Descent, state: State, stretch: jax.Array, growth: jax.Array) -> Pace:
     """Return what the steps of a plain descent come to from a state on.
 
@@ -74,13 +68,9 @@ def _moved_on(state: State, steps: jax.Array) -> State:
     """Return the state with what counts the steps moved on by so many."""
 
     def moved(path: tuple, leaf: Any) -> Any:
-        if not _is_count(path):
+        if not is_count(path):
             return leaf
         most = jnp.iinfo(leaf.dtype).max
         return jnp.maximum(leaf + jnp.minimum(steps, most - leaf).astype(leaf.dtype), 0)
 
     return state._replace(opt_state=jax.tree_util.tree_map_with_path(moved, state.opt_state))
-
-
-def _is_count(path: tuple) -> bool:
-    return bool(path) and getattr(path[-1], "name", None) == COUNT

@@ -38,7 +38,6 @@ class Point(NamedTuple):
     x: jax.Array  # [dim] where Newton's method leads
     model: Model  # there; of many parameters, along the axis of the least curvature
     loss: jax.Array
-    grad_norm: jax.Array
     curvature_min: jax.Array
     curvature_max: jax.Array
     negative: jax.Array  # how many curvatures are
@@ -155,7 +154,6 @@ def described(
         x=a.x,
         model=m,
         loss=first.loss,
-        grad_norm=jnp.max(jnp.abs(first.gradient)),
         curvature_min=seen.curvatures[0],
         curvature_max=seen.curvatures[-1],
         negative=jnp.sum(~seen.flat & (seen.curvatures < 0), dtype=jnp.int32),

@@ -12,11 +12,11 @@ import optax
 
 from gdjax.descent import Descent, State
 from gdjax.descent.stepping import arguments, updated
+from gdjax.diagnosis.fields import is_second_moment
 from gdjax.losses import value_and_ascent
 from gdjax.trees import PyTree, inner, inverse_length
 
 Tangent = list[Any]  # for each floating leaf of a state
-SECOND_MOMENTS = {"nu", "nu_max", "sum_of_squares"}  # in the states of optax
 
 
 def first_tangent(state: State) -> Tangent:
@@ -96,8 +96,7 @@ def _floating(tree: PyTree) -> list:
 def _are_free(state: State) -> list[bool]:
     """Return of each floating leaf whether it is no second moment."""
     found, _ = jax.tree_util.tree_flatten_with_path(state)
-    paths = (path for path, leaf in found if _is_floating(leaf))
-    return [not SECOND_MOMENTS & {getattr(key, "name", None) for key in path} for path in paths]
+    return [not is_second_moment(path) for path, leaf in found if _is_floating(leaf)]
 
 
 def _is_floating(leaf: Any) -> bool:
