@@ -25,6 +25,8 @@ LEFT = 1e-3  # of the gradient, where the stiff axes alone lead to a critical po
 ROUNDED = 1e3  # in machine epsilons, likewise, where it is rounding
 DAMPING = 1000.0  # times the gradient, above the curvature along a valley that it leaves
 NOISY = 8.0  # what may be rounding, in units of the noise sampled
+AWAY, FARTHER = 8.0, 4.0  # machine epsilons of where it is, and times that on the other side
+SAME = 0.1  # of a curvature, what it may differ between two sides
 REMAINING = 0.01  # of the descent, what may remain of it at a point that counts as critical
 EVEN = 100.0  # times what remains if all curvatures are alike, or else
 NEAR = 0.05  # of the way, what may remain of it there
@@ -69,6 +71,7 @@ def approached(
     found, m, shrunk = _polished(at, x, first, scale, wanted)
     largest = jnp.max(jnp.abs(first.curvatures))
     m = beside(at, m, largest)
+    m = computed_where(wanted & jnp.any(m.flat), partial(_around, at), (found, m, scale), m)
     roundings = noise(at, jnp.stack([x, found]))
     at_end, there = (jax.tree.map(lambda leaf, i=i: leaf[i], roundings) for i in (0, 1))
     quiet = jnp.abs(m.slopes) <= NOISY * there.gradient
@@ -87,6 +90,25 @@ def beside(at: Surface, m: Model, largest: jax.Array) -> Model:
     Where all curvatures vanish at once, as at the minimum of x⁴, they do beside those.
     """
     return m._replace(flat=m.flat | is_flat(at, m.curvatures, largest))
+
+
+def _around(at: Surface, x: jax.Array, m: Model, scale: jax.Array) -> Model:
+    """Return the model with the curvatures that there are all around a point where they are 0.
+
+    JAX's second derivative of |z|² is 0 at 0. At a degenerate minimum they differ with the
+    distance, and at a kink with the side.
+    """
+    away = jax.random.uniform(jax.random.key(0), x.shape, x.dtype, 1, 2) * (jnp.abs(x) + scale)
+    sides = jnp.array([1, -FARTHER], x.dtype) * (AWAY * at.eps)
+    both = lax.map(lambda side: model(at, x + side * away), sides)
+    near, far = (jax.tree.map(lambda leaf, i=i: leaf[i], both) for i in (0, 1))
+    near = beside(at, near, jnp.max(jnp.abs(m.curvatures)))
+    same = jnp.abs(near.curvatures - far.curvatures) <= SAME * jnp.abs(near.curvatures)
+    fewer = jnp.sum(near.flat) < jnp.sum(m.flat)
+    slopes = times(m.gradient, near.axes)
+    mended = near._replace(loss=m.loss, gradient=m.gradient, slopes=slopes)
+    mends = fewer & jnp.all(near.flat | same)
+    return jax.tree.map(lambda a, b: jnp.where(mends, a, b), mended, m)
 
 
 def is_degenerate(a: Approach, m: Model) -> jax.Array:

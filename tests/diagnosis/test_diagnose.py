@@ -149,6 +149,21 @@ def test_sharp_minimum_from_which_a_run_goes_to_a_flat_one_is_none(momentum):
     assert diagnosed(d).verdict == Verdict.PLATEAU
 
 
+@pytest.mark.parametrize(
+    ("loss", "minimum", "least"),
+    [
+        (lambda z: jnp.sum(jnp.abs(z - 1.5 - 2j) ** 2), 1.5 + 2j, 2),
+        pytest.param(lambda w: jnp.sum(jnp.abs(w) ** 4), 0.0, 0, marks=pytest.mark.long),
+        pytest.param(lambda w: jnp.sum(jax.nn.relu(w) ** 2), 0.0, 0, marks=pytest.mark.long),
+    ],
+    ids=["square of a modulus", "fourth power", "square on one side"],
+)
+def test_second_derivative_that_is_0_at_a_minimum_alone_makes_no_valley(loss, minimum, least):
+    found = diagnosed(Descent(loss, jnp.full(2, minimum), optax.sgd(0.1)))
+    assert found.verdict == (Verdict.MINIMUM if least else Verdict.VALLEY)
+    np.testing.assert_allclose(found.curvature_min, least, atol=1e-6)
+
+
 @pytest.mark.long
 def test_catapult_spikes():
     n = 8
