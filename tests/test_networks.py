@@ -313,7 +313,7 @@ ACCUMULATED = {
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("how", ["within the loss", pytest.param("steps", marks=pytest.mark.long)])
+@pytest.mark.parametrize("how", ["within the loss", "steps"])
 def test_accumulated_micro_batches_are_the_whole_batch(how):
     whole = gdjax.run(ACCUMULATED["one update"]())
     chex.assert_trees_all_close(

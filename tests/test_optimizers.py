@@ -80,7 +80,7 @@ def test_it_reaches_the_minimum(name):
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("dtype", ["bfloat16", pytest.param("float16", marks=pytest.mark.long)])
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
 @pytest.mark.parametrize("name", SOME_NOW_ALL_ON_PURPOSE)
 def test_half_precision_is_kept(name, dtype):
     result = gdjax.run(described(name, dtype=dtype, max_steps=5))

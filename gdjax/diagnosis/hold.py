@@ -41,7 +41,8 @@ def hold(
         # At a degenerate minimum the quadratic model does not see them.
         costs = jnp.maximum(costs, jnp.abs(at.loss(x + update) - loss))
         stiff = _stiffness(product, rates) > LIMIT
-        growth = computed_where(stiff, partial(growth_at, plain(d)), (end,), jnp.ones_like(few))
+        steady = jnp.ones_like(few), jnp.zeros((), bool)
+        growth, _ = computed_where(stiff, partial(growth_at, plain(d)), (end,), steady)
         return (costs <= few) & (growth <= UNSTABLE), jnp.asarray(jnp.nan, update.dtype)
     update = next_update(d, end).astype(x.dtype)
     moved = product(update)

@@ -72,8 +72,7 @@ def approached(
     largest = jnp.max(jnp.abs(first.curvatures))
     m = beside(at, m, largest)
     m = computed_where(wanted & jnp.any(m.flat), partial(_around, at), (found, m, scale), m)
-    roundings = noise(at, jnp.stack([x, found]))
-    at_end, there = (jax.tree.map(lambda leaf, i=i: leaf[i], roundings) for i in (0, 1))
+    at_end, there = _each(noise(at, jnp.stack([x, found])))
     quiet = jnp.abs(m.slopes) <= NOISY * there.gradient
     arrived = shrunk | jnp.all(m.flat | quiet)
     # Where a curvature has become rounding on the way, its axis is no longer followed, but the
@@ -100,8 +99,7 @@ def _around(at: Surface, x: jax.Array, m: Model, scale: jax.Array) -> Model:
     """
     away = jax.random.uniform(jax.random.key(0), x.shape, x.dtype, 1, 2) * (jnp.abs(x) + scale)
     sides = jnp.array([1, -FARTHER], x.dtype) * (AWAY * at.eps)
-    both = lax.map(lambda side: model(at, x + side * away), sides)
-    near, far = (jax.tree.map(lambda leaf, i=i: leaf[i], both) for i in (0, 1))
+    near, far = _each(lax.map(lambda side: model(at, x + side * away), sides))
     near = beside(at, near, jnp.max(jnp.abs(m.curvatures)))
     same = jnp.abs(near.curvatures - far.curvatures) <= SAME * jnp.abs(near.curvatures)
     fewer = jnp.sum(near.flat) < jnp.sum(m.flat)
@@ -109,6 +107,12 @@ def _around(at: Surface, x: jax.Array, m: Model, scale: jax.Array) -> Model:
     mended = near._replace(loss=m.loss, gradient=m.gradient, slopes=slopes)
     mends = fewer & jnp.all(near.flat | same)
     return jax.tree.map(lambda a, b: jnp.where(mends, a, b), mended, m)
+
+
+def _each(both: Any) -> tuple[Any, Any]:
+    """Return the two that a tree holds along the leading axis of its leaves."""
+    first, second = (jax.tree.map(lambda leaf, i=i: leaf[i], both) for i in (0, 1))
+    return first, second
 
 
 def is_degenerate(a: Approach, m: Model) -> jax.Array:

@@ -21,18 +21,14 @@ def spectral_radius(d: Descent, ends: End) -> tuple[jax.Array, jax.Array]:
     It is where the loss rises along the deviation: away from a saddle runs part as well. Of some
     ends [n] of a plain descent, the first is meant that is unstable, if any is.
     """
-    radius, upward = lax.map(partial(_spectral_radius, d), ends)
+    radius, upward = lax.map(partial(growth_at, d), ends)
     unstable = upward & (radius > UNSTABLE)
     first = jnp.argmax(unstable)
     return radius[first], unstable[first]
 
 
-def growth_at(d: Descent, end: End) -> jax.Array:
-    """Return how the fastest deviation from the end of a plain descent grows in a step."""
-    return _spectral_radius(d, end)[0]
-
-
-def _spectral_radius(d: Descent, end: End) -> tuple[jax.Array, jax.Array]:
+def growth_at(d: Descent, end: End) -> tuple[jax.Array, jax.Array]:
+    """Return how the fastest deviation from one end grows in a step, and whether the loss rises."""
     state = state_at(d, end)
     step = linearised(d, state)
 

@@ -33,9 +33,7 @@ def variance(size, factor=1.0):
 
 
 @pytest.mark.long
-@pytest.mark.parametrize(
-    "size", [8, *(pytest.param(size, marks=pytest.mark.long) for size in (1, 64))]
-)
+@pytest.mark.parametrize("size", [8, 1, 64])
 def test_with_replacement_the_level_is_exact(size, x64):
     found = floor(size, True, steps=13, chains=2)
     level = CURVATURE / 2 * variance(size)

@@ -103,7 +103,7 @@ def test_lanes_wait_only_where_all_their_entries_are_due(bases):
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("size", [40, pytest.param(2_000, marks=pytest.mark.long)])
+@pytest.mark.parametrize("size", [40, 2_000])
 def test_larger_lanes_that_wait_record_what_they_do_alone(size, bases):
     def lane(start):
         record = {"loss": gdjax.record.every(2), "last": gdjax.record.every(5, lambda s: s.params)}
