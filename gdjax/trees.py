@@ -129,6 +129,15 @@ def is_typed_key(leaf: Any) -> bool:
     return hasattr(leaf, "dtype") and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
 
 
+def is_floating(leaf: Any) -> bool:
+    """Return whether an array is of real or complex floating numbers.
+
+    >>> is_floating(jnp.ones(2)), is_floating(jnp.arange(2))
+    (True, False)
+    """
+    return jnp.issubdtype(leaf.dtype, jnp.inexact)
+
+
 def size(tree: PyTree) -> int:
     """Return how many numbers there are in all leaves.
 

@@ -10,7 +10,7 @@ from gdjax.batches import Batches, HostBatches, Order
 from gdjax.descent import Descent, State
 from gdjax.descent.stepping import arguments, extra_args
 from gdjax.losses import value_and_ascent
-from gdjax.trees import PyTree, real_vector
+from gdjax.trees import PyTree, is_floating, real_vector
 
 
 class End(NamedTuple):
@@ -74,7 +74,7 @@ def update_of(d: Descent, state: State) -> jax.Array:
 
 def remembers(opt_state: Any) -> bool:
     """Return whether an optimizer carries more than counts from step to step."""
-    return any(jnp.issubdtype(leaf.dtype, jnp.inexact) for leaf in jax.tree.leaves(opt_state))
+    return any(map(is_floating, jax.tree.leaves(opt_state)))
 
 
 def asks_for_gradient(d: Descent) -> bool:

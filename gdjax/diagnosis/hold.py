@@ -40,10 +40,10 @@ def hold(
         costs = jnp.abs(jnp.sum(update * moved)) / 2
         # At a degenerate minimum the quadratic model does not see them.
         costs = jnp.maximum(costs, jnp.abs(at.loss(x + update) - loss))
-        stiff = _stiffness(product, rates) > LIMIT
-        steady = jnp.ones_like(few), jnp.zeros((), bool)
-        growth, _ = computed_where(stiff, partial(growth_at, plain(d)), (end,), steady)
-        return (costs <= few) & (growth <= UNSTABLE), jnp.asarray(jnp.nan, update.dtype)
+        stiff = jnp.max(rates) * largest > LIMIT  # at most
+        decays = partial(_decays, plain(d), product)
+        held = computed_where(stiff, decays, (end, rates), jnp.ones((), bool))
+        return (costs <= few) & held, jnp.asarray(jnp.nan, update.dtype)
     update = next_update(d, end).astype(x.dtype)
     moved = product(update)
     unit = 1 / jnp.max(jnp.abs(gradient))
@@ -52,6 +52,16 @@ def hold(
     rate = -jnp.sum(update * gradient) / square
     cosine = jnp.sum(gradient * later) / jnp.sqrt(square * jnp.sum(later**2))
     return ~(rate * largest > LIMIT), cosine
+
+
+def _decays(
+    d: Descent, product: Callable[[jax.Array], jax.Array], end: End, rates: jax.Array
+) -> jax.Array:
+    """Return whether deviations from the end of a plain descent do not grow."""
+    stiff = _stiffness(product, rates) > LIMIT
+    steady = jnp.ones_like(rates[0]), jnp.zeros((), bool)
+    growth, _ = computed_where(stiff, partial(growth_at, d), (end,), steady)
+    return growth <= UNSTABLE
 
 
 def _stiffness(product: Callable[[jax.Array], jax.Array], rates: jax.Array) -> jax.Array:

@@ -14,7 +14,7 @@ from gdjax.descent import Descent, State
 from gdjax.descent.stepping import arguments, updated
 from gdjax.diagnosis.fields import is_second_moment
 from gdjax.losses import value_and_ascent
-from gdjax.trees import PyTree, inner, inverse_length
+from gdjax.trees import PyTree, inner, inverse_length, is_floating
 
 Tangent = list[Any]  # for each floating leaf of a state
 
@@ -72,7 +72,7 @@ def linearised(
 def _scaled(tangent: Tangent, state: State) -> tuple[Tangent, jax.Array]:
     moved = _as_state(state, tangent)
     of_run = [leaf for leaf in jax.tree.leaves((moved.params, moved.opt_state)) if leaf is not None]
-    inverse, length = inverse_length([leaf for leaf in of_run if _is_floating(leaf)])
+    inverse, length = inverse_length([leaf for leaf in of_run if is_floating(leaf)])
     scaled = [leaf * inverse.astype(leaf.dtype) for leaf in tangent]
     return scaled, length.astype(jnp.result_type(length, jnp.float32))
 
@@ -85,19 +85,15 @@ def _with(floating: list, state: State) -> State:
     """Return the state with these floating leaves."""
     leaves, structure = jax.tree.flatten(state)
     given = iter(floating)
-    merged = [next(given) if _is_floating(leaf) else leaf for leaf in leaves]
+    merged = [next(given) if is_floating(leaf) else leaf for leaf in leaves]
     return jax.tree.unflatten(structure, merged)
 
 
 def _floating(tree: PyTree) -> list:
-    return [leaf for leaf in jax.tree.leaves(tree) if _is_floating(leaf)]
+    return [leaf for leaf in jax.tree.leaves(tree) if is_floating(leaf)]
 
 
 def _are_free(state: State) -> list[bool]:
     """Return of each floating leaf whether it is no second moment."""
     found, _ = jax.tree_util.tree_flatten_with_path(state)
-    return [not is_second_moment(path) for path, leaf in found if _is_floating(leaf)]
-
-
-def _is_floating(leaf: Any) -> bool:
-    return jnp.issubdtype(leaf.dtype, jnp.inexact)
+    return [not is_second_moment(path) for path, leaf in found if is_floating(leaf)]

@@ -12,7 +12,7 @@ from gdjax.sweeps.boxes import Blocks, Boxes
 from gdjax.sweeps.packed import Packing
 from gdjax.sweeps.store import Store
 from gdjax.sweeps.traced_lane import TracedLane
-from gdjax.sweeps.turns import Outcome
+from gdjax.sweeps.turns import LaneState, Outcome
 from gdjax.trees import PyTree
 
 MOST_BYTES_TOGETHER = 2**26  # who keeps one of the arrays keeps all
@@ -26,7 +26,7 @@ class Kept(NamedTuple):
     watched: PyTree = None  # what a diagnosis needs beside
 
 
-def whole_outcome(_: Descent, outcome: Outcome) -> Kept:
+def whole_outcome(_: Descent, outcome: Outcome, __: LaneState) -> Kept:
     """Return all of an outcome."""
     return Kept(outcome)
 

@@ -25,6 +25,7 @@ class Lane:
     function: Callable[..., Descent]
     takes_key: bool
     gathers: tuple[tuple[str, int, Gather], ...]  # for each axis its name and its dimensions
+    is_watched: bool = False  # whether it remembers what its diagnosis needs
 
     @property
     def dims(self) -> int:

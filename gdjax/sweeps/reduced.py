@@ -14,7 +14,7 @@ from gdjax.lanewise import is_small
 from gdjax.reduce import Reducer
 from gdjax.sweeps.packed import Packing
 from gdjax.sweeps.traced_lane import TracedLane
-from gdjax.sweeps.turns import Outcome
+from gdjax.sweeps.turns import LaneState, Outcome
 from gdjax.trees import PyTree
 
 
@@ -25,7 +25,7 @@ class Reducers:
     leaves: tuple[Reducer, ...]
     structure: Any
 
-    def __call__(self, _: Descent, outcome: Outcome) -> tuple[PyTree, ...]:
+    def __call__(self, _: Descent, outcome: Outcome, __: LaneState) -> tuple[PyTree, ...]:
         """Return what each reducer sees of a lane."""
         return tuple(reducer.of(outcome) for reducer in self.leaves)
 

@@ -37,7 +37,7 @@ from gdjax.sweeps.reduced import Reduced, checked_reducers
 from gdjax.sweeps.runs import Runs
 from gdjax.sweeps.store import Store
 from gdjax.sweeps.traced_lane import TracedLane
-from gdjax.sweeps.watch import watched, watched_outcome
+from gdjax.sweeps.watch import watched_outcome
 from gdjax.trees import PyTree
 
 NOT_WHILE_TRACING = (
@@ -172,7 +172,7 @@ def sweep(
     if store is not None and reducers is not None:
         raise ValueError("store: lanes that are reduced leave no arrays to be stored")
     keep = reducers or (watched_outcome if diagnose else whole_outcome)
-    program = lane_program(watched(lanes.lane) if diagnose else lanes.lane, keep)
+    program = lane_program(replace(lanes.lane, is_watched=diagnose), keep)
     traced, packing = _traced(program, lanes)
     if traced.sized:
         check_sizes(lanes)

@@ -34,10 +34,10 @@ from gdjax.sweeps.axes.concrete import check_concrete
 from gdjax.sweeps.histories import Rows, empty_histories, rows_of_leaves, together
 from gdjax.sweeps.keys import with_keys, without_keys
 from gdjax.sweeps.lanes import Lane
-from gdjax.sweeps.turns import Outcome, careful, end, start, turn
+from gdjax.sweeps.turns import LaneState, Outcome, careful, end, start, turn
 from gdjax.trees import FEW, PyTree
 
-Keep = Callable[[Descent, Outcome], PyTree]
+Keep = Callable[[Descent, Outcome, LaneState], PyTree]
 MOST_COMPILED_IN = 1024  # bytes of a constant; a larger one is an argument of the program
 CARE = 128  # numbers that a turn computes for each parameter: with so many care costs about 5%
 MOST_NUMBERS = 500  # beyond, XLA takes longer to compile them than they save
@@ -191,18 +191,16 @@ def _named(values: list[Value], found: list) -> Found:
 def traced_lane(lane: Lane, keep: Keep, sources: PyTree, key: Any) -> TracedLane:
     """Return what a lane computes; its function is called once.
 
-    `keep` makes of a lane's descent and outcome what the sweep keeps of it.
+    `keep` makes of a lane's descent, outcome and last state what the sweep keeps of it.
     """
     params, sized, rows = 0, False, []
-
-    def numbers_kept(d: Descent, outcome: Outcome) -> PyTree:
-        return without_keys(keep(d, outcome))
 
     def everything(sources, key, base, number, place, count):
         nonlocal params, sized, rows
         d = canonical(lane.descent(lane.values(sources, place), number, key))
         sized = isinstance(d.batches, Batches) and not is_concrete(d.batches.plan.count)
-        begun, params, rows = start(d), len(jax.tree.leaves(d.params)), rows_of_leaves(d)
+        begun = start(d, is_watched=lane.is_watched)
+        params, rows = len(jax.tree.leaves(d.params)), rows_of_leaves(d)
         # A barrier's outputs are new values: all that is made of them changes from turn to turn.
         leaves, structure = jax.tree.flatten(without_keys(begun))
         nothing = empty_histories(d)
@@ -217,7 +215,7 @@ def traced_lane(lane: Lane, keep: Keep, sources: PyTree, key: Any) -> TracedLane
         seen = [(outcome.loss, state.loss), (outcome.grad_norm, state.grad_norm)]
         if condition(d).gradient_tolerance(d.params) is None:
             seen = []  # the norm in each turn would cost more than the loss at the end
-        kept = code, numbers_kept(d, outcome)
+        kept = code, without_keys(keep(d, outcome, state))
         recorded = entries, before, seen_rows, [series.values for series in histories]
         return leaves, [count, *changing], *afters, seen, recorded, kept
 

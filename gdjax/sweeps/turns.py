@@ -29,7 +29,7 @@ from gdjax.descent.stepping import (
 from gdjax.losses import value_and_ascent
 from gdjax.record import Series
 from gdjax.sweeps.histories import entries, looks_at_what_is_lost, series
-from gdjax.trees import PyTree, all_finite, strongly_typed
+from gdjax.trees import PyTree, all_finite, is_floating, strongly_typed
 
 MOST_TURNS = 2**20  # in a round, so that int32 holds the counts of a tile; more between two entries
 STEP = 4  # what an update adds to a code of a lane that ended: its status is below
@@ -59,6 +59,23 @@ class LaneState(NamedTuple):
     stop_memory: PyTree
     folds: list[PyTree]
     lasting: PyTree  # states of optimizer and condition at the last point, if a history asks
+    noted: "Noted | None"  # if the lane is watched
+
+
+class Noted(NamedTuple):
+    """What a diagnosis needs to know of a lane's way, unless that diverged."""
+
+    peak: jax.Array  # [] largest loss
+    counts: Any  # the optimizer's state at the last point, but None for what is floating
+
+    def opt_state(self, floating: Any) -> Any:
+        """Return the whole state, given one with what is floating at the last point."""
+        return jax.tree.map(
+            lambda count, leaf: leaf if count is None else count,
+            self.counts,
+            floating,
+            is_leaf=lambda leaf: leaf is None,
+        )
 
 
 def ended(updates: Any, status: Any) -> Any:
@@ -92,7 +109,7 @@ def steps(base: Any, code: Any) -> Any:
     return jnp.maximum(base + updates(code), 0)
 
 
-def start(d: Descent) -> LaneState:
+def start(d: Descent, *, is_watched: bool) -> LaneState:
     """Return the state of a canonical descent before its first turn."""
     shapes = jax.eval_shape(lambda: first_state(d))
     norm = jax.eval_shape(grad_norm, shapes)
@@ -102,13 +119,11 @@ def start(d: Descent) -> LaneState:
         lambda leaf: jnp.zeros(leaf.shape, leaf.dtype),
         (shapes.loss, shapes.grad, norm, shapes.stop_memory, shapes.folds, lasting),
     )
-    return LaneState(
-        jnp.zeros((), jnp.int32),
-        d.params,
-        d.params,
-        strongly_typed(d.optimizer.init(d.params)),
-        *zeros,
-    )
+    opt_state = strongly_typed(d.optimizer.init(d.params))
+    lowest = jnp.full((), -jnp.inf, shapes.loss.dtype)
+    noted = Noted(lowest, _counts(opt_state)) if is_watched else None
+    begin = jnp.zeros((), jnp.int32), d.params, d.params, opt_state
+    return LaneState(*begin, *zeros, noted=noted)
 
 
 def turn(
@@ -120,7 +135,7 @@ def turn(
 
     `count` is the number of turns before in this round: all that run have made as many updates, so
     that one number stands for them. A finished lane keeps `code`, `params` and `folds`; what else
-    it carries means nothing.
+    it carries means nothing, but for what is noted of a watched one.
     """
     point = _point(d, lane, base + count)
     first, running = point.step == 0, lane.code == count
@@ -139,6 +154,10 @@ def turn(
     opt_state = strongly_typed(opt_state)
     require_same_types("optimizer: its state after an update", opt_state, lane.opt_state)
     moved = optax.apply_updates(lane.params, changes)
+    noted = lane.noted
+    if noted is not None:
+        opt_state = _kept_floating(code > count, opt_state, lane.opt_state)
+        noted = _noted_on(d, noted, point, running)
     seen = running & (first | finite)
     lasting = (lane.opt_state, memory) if lane.lasting else ()
     after = LaneState(
@@ -152,6 +171,7 @@ def turn(
         stop_memory=memory,
         folds=_chosen(seen, folded, lane.folds),
         lasting=_chosen(seen, lasting, lane.lasting),
+        noted=noted,
     )
     return after, entries(d, point._replace(stop_memory=memory, folds=folded), count)
 
@@ -241,6 +261,23 @@ def _remembered(
     updated = [fold.update(memory, point) for fold, memory in zip(folds(d), lane.folds)]
     require_same_types("record: the memory of the folds", updated, lane.folds)
     return memory, _chosen(first, [fold.init(point) for fold in folds(d)], updated)
+
+
+def _noted_on(d: Descent, noted: Noted, point: State, running: jax.Array) -> Noted:
+    """Return what is noted after a turn at a point."""
+    peak = jnp.maximum(noted.peak, point.loss)
+    if d.batches is not None:  # else a lane that ended has the same loss again
+        peak = jnp.where(running, peak, noted.peak)
+    return Noted(peak, _chosen(running, _counts(point.opt_state), noted.counts))
+
+
+def _counts(opt_state: Any) -> Any:
+    """Return what is no floating number: as long as lanes run, it is often the same for all."""
+    return jax.tree.map(lambda leaf: None if is_floating(leaf) else leaf, opt_state)
+
+
+def _kept_floating(choice: jax.Array, yes: Any, no: Any) -> Any:
+    return jax.tree.map(lambda a, b: jnp.where(choice, a, b) if is_floating(a) else a, yes, no)
 
 
 def _chosen(choice: jax.Array, yes: PyTree, no: PyTree) -> PyTree:
