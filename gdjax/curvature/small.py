@@ -58,7 +58,10 @@ def _jacobi(matrix: jax.Array) -> tuple[jax.Array, jax.Array]:
     places = [(i, j) for i in range(dim) for j in range(dim)]
     entries = {(i, j): matrix[i, j] for i, j in places if i <= j}
     vectors = {place: unit[place] for place in places}
-    entries, vectors = lax.fori_loop(0, 1 if dim == 2 else SWEEPS, sweep, (entries, vectors))
+    if dim == 2:
+        entries, vectors = sweep(0, (entries, vectors))
+    else:
+        entries, vectors = lax.fori_loop(0, SWEEPS, sweep, (entries, vectors))
     values = [entries[i, i] for i in range(dim)]
     columns = [jnp.stack([vectors[k, i] for k in range(dim)]) for i in range(dim)]
     for last in range(dim - 1, 0, -1):

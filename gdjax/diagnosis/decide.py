@@ -1,5 +1,6 @@
 """From the evidence to the verdict."""
 
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -23,7 +24,7 @@ from gdjax.diagnosis.surface import (
 )
 from gdjax.diagnosis.trend import Trend, declines, highest_later, trend
 from gdjax.diagnosis.verdict import Diagnosis, Verdict
-from gdjax.trees import PyTree, real_vector, strongly_typed
+from gdjax.trees import PyTree, computed_where, real_vector, strongly_typed
 
 APART = 10.0  # times as far as the tolerance allows by the curvature of a minimum
 RISEN = 100.0  # times its noise, what the loss rises by where a run leaves its floor
@@ -99,12 +100,16 @@ def look_ahead(d: Descent, end: End, start: Start, found: Found, ahead: Ahead) -
         seen = seen._replace(falls=seen.falls | declining | ~noise_floor & lower)
     # Where it arrives as one looks, that is when; and what is not calm never does.
     asked = ahead.finite & ~ahead.closed & (ahead.first == 0) & (ahead.windows > 0)
-    asked &= _is_calm(ahead, seen)
+    # Nor is it asked of what is at a critical point already, but for rounding.
+    asked &= _is_calm(ahead, seen) & ~((p.kind != NONE) & p.at_noise)
     later = followed(d_on, ahead, asked, steps, tol)
-    centres, later_point = _centres(d, end, ahead, seen, later.state.params, p.noise.gradient)
+    rounding = p.noise.gradient
+    centres, wanted, later_point = _centres(
+        d, end, ahead, seen, later.state.params, asked, rounding
+    )
     in_time = steps_in_time(d_on, at, ahead, asked, later, later_point, p, steps, tol)
     in_time = jnp.where(jnp.isnan(in_time), jnp.maximum(seen.steps, later.steps), in_time)
-    radius, unstable = spectral_radius(d_on, centres)
+    radius, unstable = spectral_radius(d_on, centres, wanted)
     away = downhill(at, x, p.loss, found.gradient, p.noise.loss, start.scale)
     return Dynamics(
         ahead=ahead,
@@ -120,13 +125,21 @@ def look_ahead(d: Descent, end: End, start: Start, found: Found, ahead: Ahead) -
 
 
 def _centres(
-    d: Descent, end: End, ahead: Ahead, seen: Trend, later_on: PyTree, rounding: jax.Array
-) -> tuple[End, jax.Array | None]:
+    d: Descent,
+    end: End,
+    ahead: Ahead,
+    seen: Trend,
+    later_on: PyTree,
+    asked: jax.Array,
+    rounding: jax.Array,
+) -> tuple[End, jax.Array, jax.Array | None]:
     """Return ends around which a run moves, with a leading axis, and a critical point later on.
 
     They are critical points near two others, and the first of these: the middle of its orbit, of a
     run that has left the start, else the end; and where it is `later_on`. In the middle of a cycle
-    from one minimum to another there is none. `rounding` is of the gradient.
+    from one minimum to another there is none. With them comes which of them are unlike those
+    before. The point later on means nothing but where it is `asked` for. `rounding` is of the
+    gradient.
     """
     orbits = ahead.finite & ~seen.falls & ~seen.grows & (ahead.windows > 0)
     left = ~ahead.finite | seen.grows | (end.status == Status.DIVERGED)
@@ -146,13 +159,19 @@ def _centres(
         )
     at, x = surface(d, params)
     own, unravel = real_vector(params)
-    ends, later = [x], None
+    ends, wanted, later = [x], [jnp.ones((), bool)], None
     if not is_large(d):
+
+        def critical(given: tuple[jax.Array, jax.Array]) -> jax.Array:
+            needed, x = given
+            return computed_where(needed, partial(critical_point, at), (x, rounding), x)
+
         points = jnp.stack([x, surface(d, later_on)[1]])
-        first, later = lax.map(lambda point: critical_point(at, point, rounding), points)
-        ends = [first, jnp.where(orbits, later, first), x]
+        first, later = lax.map(critical, (jnp.stack([*wanted, asked | orbits]), points))
+        ends = [first, later, x]
+        wanted += [orbits, jnp.any(first != x)]
     ends = [end._replace(params=unravel(x.astype(own.dtype)), opt_state=opt_state) for x in ends]
-    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *ends), later
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *ends), jnp.stack(wanted), later
 
 
 def decided(d: Descent, end: End, start: Start, found: Found, on: Dynamics | None) -> Diagnosis:

@@ -11,6 +11,7 @@ from gdjax.curvature.lanczos import times
 from gdjax.diagnosis.probes import Probes, flat_directions, nothing_seen, probed
 from gdjax.diagnosis.surface import Model, Noise, Surface, flatness, is_flat, model, noise, norm
 from gdjax.diagnosis.verdict import Verdict
+from gdjax.lanewise import scan
 from gdjax.trees import computed_where
 
 NONE = -1  # no critical point
@@ -213,11 +214,11 @@ def critical_point(at: Surface, x: jax.Array, rounding: jax.Array) -> jax.Array:
     `rounding` is of the gradient.
     """
 
-    def polish(carry: tuple, _: None) -> tuple:
+    def polish(carry: tuple, _: jax.Array) -> tuple:
         m = model(at, carry[1])
         return (carry[1], carry[1] + m.step()), norm(m.gradient)
 
-    (found, _), lengths = lax.scan(polish, (x, x), None, length=FAR + 1)
+    (found, _), lengths = scan(polish, (x, x), jnp.arange(FAR + 1))
     none = jnp.maximum(LEFT * lengths[0], NOISY * rounding)
     return jnp.where(lengths[-1] <= none, found, x)  # not where it is NaN
 

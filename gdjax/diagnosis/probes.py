@@ -9,6 +9,7 @@ from jax import lax
 
 from gdjax.curvature.lanczos import times
 from gdjax.diagnosis.surface import Model, Surface, norm
+from gdjax.trees import computed_where
 
 MOST_AXES = 16  # the flattest
 RANDOM = 8  # directions among the flat axes
@@ -60,12 +61,15 @@ def probed(
         first = jnp.argmax(clear)
         return jnp.where(jnp.any(clear), changes[1:][first], 0), changes[first]
 
-    far, half = lax.map(change, directions)
+    looked_at = jnp.any(directions != 0, axis=1)
+    none = jnp.zeros_like(here), jnp.zeros_like(here)
+    far, half = lax.map(
+        lambda own: computed_where(own[0], change, own[1:], none), (looked_at, directions)
+    )
     part = jnp.where(far == 0, 0, half / jnp.where(far == 0, 1, far))
     sharp, sudden = part >= SHARP, part <= SUDDEN
     # With nothing on the other side, it is the edge of a plateau.
     sudden |= jnp.roll(far, len(far) // 2) == 0
-    looked_at = jnp.any(directions != 0, axis=1)
     return Probes(
         rises=jnp.any(far > 0),
         sharply=jnp.all(~looked_at | ((far > 0) & sharp)),
@@ -77,13 +81,14 @@ def probed(
 def flat_directions(at: Surface, x: jax.Array, m: Model, scale: jax.Array) -> jax.Array:
     """Return directions [n, dim] within the span of the flat axes; 0 where there are fewer.
 
-    They are axes, random ones, and those that lead down from there.
+    They are axes and, if there are several, random ones and those that lead down from there.
     """
     dim = m.flat.size
     flattest = jnp.argsort(jnp.abs(m.curvatures))[: min(dim, MOST_AXES)]
     axes = jnp.where(m.flat[flattest, None], m.axes.T[flattest], 0)
     random = jax.random.normal(jax.random.key(0), (RANDOM, dim), m.axes.dtype)
-    mixed = unit_rows(times(jnp.where(m.flat[None], random, 0), m.axes.T))
+    random = jnp.where(m.flat & (jnp.sum(m.flat) > 1), random, 0)
+    mixed = unit_rows(times(random, m.axes.T))
 
     def within(gradient: jax.Array) -> jax.Array:
         return times(m.axes, jnp.where(m.flat, times(gradient, m.axes), 0))
@@ -103,6 +108,8 @@ def turned_down(
 ) -> jax.Array:
     """Return directions [n, dim] turned towards where the loss is least, on spheres around x.
 
+    A direction of zeros is none, and stays so.
+
     Few of the axes and of the random directions in a large kernel are near one along which the loss
     falls, if it rises along others. The gradients are taken `within` it.
     """
@@ -117,8 +124,13 @@ def turned_down(
         moved = direction - step / (1 + number)
         return unit_rows(jnp.where(jnp.all(jnp.isfinite(moved)), moved, direction)[None])[0], reach
 
-    def turned(given: tuple) -> jax.Array:
-        return lax.fori_loop(0, turns, turn, given)[0]
+    def turned(given: tuple[jax.Array, jax.Array]) -> jax.Array:
+        return computed_where(
+            jnp.any(given[0] != 0),
+            lambda *given: lax.fori_loop(0, turns, turn, given)[0],
+            given,
+            given[0],
+        )
 
     return lax.map(turned, (directions, scale * 2.0**reaches))
 

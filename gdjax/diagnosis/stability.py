@@ -10,21 +10,31 @@ from gdjax.descent import Descent
 from gdjax.diagnosis.end import End, state_at
 from gdjax.diagnosis.tangent import first_tangent, linearised
 from gdjax.lanewise import scan
+from gdjax.trees import computed_where
 
 UNSTABLE = 1.005  # growth of a deviation in a step
 TURNS = 256  # of the power iteration; the second half counts
 
 
-def spectral_radius(d: Descent, ends: End) -> tuple[jax.Array, jax.Array]:
+def spectral_radius(d: Descent, ends: End, wanted: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Return how the fastest deviation grows in a step, and whether that is instability.
 
     It is where the loss rises along the deviation: away from a saddle runs part as well. Of some
-    ends [n] of a plain descent, the first is meant that is unstable, if any is.
+    ends [n] of a plain descent, the first is meant that is `wanted` and unstable, if any is, or
+    else the very first.
     """
-    radius, upward = lax.map(partial(growth_at, d), ends)
-    unstable = upward & (radius > UNSTABLE)
-    first = jnp.argmax(unstable)
-    return radius[first], unstable[first]
+    growth = partial(growth_at, d)
+    of_one = jax.eval_shape(growth, jax.tree.map(lambda leaf: leaf[0], ends))
+    none = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), of_one)
+
+    def look(found: jax.Array, given: tuple[End, jax.Array]) -> tuple[jax.Array, tuple]:
+        end, wanted = given
+        radius, upward = computed_where(wanted & ~found, growth, (end,), none)
+        unstable = upward & (radius > UNSTABLE)
+        return found | unstable, (radius, unstable)
+
+    found, (radius, unstable) = lax.scan(look, jnp.zeros((), bool), (ends, wanted))
+    return radius[jnp.argmax(unstable)], found
 
 
 def growth_at(d: Descent, end: End) -> tuple[jax.Array, jax.Array]:
