@@ -32,6 +32,8 @@ from gdjax.sweeps.histories import entries, looks_at_what_is_lost, series
 from gdjax.trees import PyTree, all_finite, is_floating, strongly_typed
 
 MOST_TURNS = 2**20  # in a round, so that int32 holds the counts of a tile; more between two entries
+# Before jax 0.12 XLA computes a state that stays once more for the parameters, rounded otherwise.
+STATES_STAY = jax.__version_info__ >= (0, 12)
 STEP = 4  # what an update adds to a code of a lane that ended: its status is below
 
 
@@ -66,14 +68,14 @@ class Noted(NamedTuple):
     """What a diagnosis needs to know of a lane's way, unless that diverged."""
 
     peak: jax.Array  # [] largest loss
-    counts: Any  # the optimizer's state at the last point, but None for what is floating
+    copied: Any  # the optimizer's state at the last point, but None for what stays there
 
-    def opt_state(self, floating: Any) -> Any:
-        """Return the whole state, given one with what is floating at the last point."""
+    def opt_state(self, staying: Any) -> Any:
+        """Return the whole state, given one with what stays at the last point."""
         return jax.tree.map(
-            lambda count, leaf: leaf if count is None else count,
-            self.counts,
-            floating,
+            lambda copy, leaf: leaf if copy is None else copy,
+            self.copied,
+            staying,
             is_leaf=lambda leaf: leaf is None,
         )
 
@@ -121,7 +123,7 @@ def start(d: Descent, *, is_watched: bool) -> LaneState:
     )
     opt_state = strongly_typed(d.optimizer.init(d.params))
     lowest = jnp.full((), -jnp.inf, shapes.loss.dtype)
-    noted = Noted(lowest, _counts(opt_state)) if is_watched else None
+    noted = Noted(lowest, _copied(opt_state)) if is_watched else None
     begin = jnp.zeros((), jnp.int32), d.params, d.params, opt_state
     return LaneState(*begin, *zeros, noted=noted)
 
@@ -156,7 +158,7 @@ def turn(
     moved = optax.apply_updates(lane.params, changes)
     noted = lane.noted
     if noted is not None:
-        opt_state = _kept_floating(code > count, opt_state, lane.opt_state)
+        opt_state = _staying(code > count, opt_state, lane.opt_state)
         noted = _noted_on(d, noted, point, running)
     seen = running & (first | finite)
     lasting = (lane.opt_state, memory) if lane.lasting else ()
@@ -268,16 +270,23 @@ def _noted_on(d: Descent, noted: Noted, point: State, running: jax.Array) -> Not
     peak = jnp.maximum(noted.peak, point.loss)
     if d.batches is not None:  # else a lane that ended has the same loss again
         peak = jnp.where(running, peak, noted.peak)
-    return Noted(peak, _chosen(running, _counts(point.opt_state), noted.counts))
+    return Noted(peak, _chosen(running, _copied(point.opt_state), noted.copied))
 
 
-def _counts(opt_state: Any) -> Any:
-    """Return what is no floating number: as long as lanes run, it is often the same for all."""
-    return jax.tree.map(lambda leaf: None if is_floating(leaf) else leaf, opt_state)
+def _stays(leaf: Any) -> bool:
+    """Return whether a leaf of an optimizer's state stays as it is where a watched lane ends.
+
+    Counts do not: as long as lanes run, they are often the same for all.
+    """
+    return STATES_STAY and is_floating(leaf)
 
 
-def _kept_floating(choice: jax.Array, yes: Any, no: Any) -> Any:
-    return jax.tree.map(lambda a, b: jnp.where(choice, a, b) if is_floating(a) else a, yes, no)
+def _copied(opt_state: Any) -> Any:
+    return jax.tree.map(lambda leaf: None if _stays(leaf) else leaf, opt_state)
+
+
+def _staying(choice: jax.Array, yes: Any, no: Any) -> Any:
+    return jax.tree.map(lambda a, b: jnp.where(choice, a, b) if _stays(a) else a, yes, no)
 
 
 def _chosen(choice: jax.Array, yes: PyTree, no: PyTree) -> PyTree:

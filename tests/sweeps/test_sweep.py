@@ -366,3 +366,15 @@ def test_a_swept_budget_does_not_wrap_around():
 
     runs = gdjax.sweep(lane, budget=np.array([2**32 - 1, 5], np.uint32))
     assert runs.status.tolist() == [gdjax.Status.CONVERGED, gdjax.Status.STEP_LIMIT]
+
+
+def test_lanes_that_momentum_makes_chaotic_are_the_same_where_they_are_diagnosed():
+    def rosenbrock(w):
+        return (1 - w[0]) ** 2 + 100 * (w[1] - w[0] ** 2) ** 2
+
+    def lane(x, y):
+        return gdjax.Descent(rosenbrock, jnp.stack([x, y]), optax.sgd(0.002, 0.9), max_steps=400)
+
+    axis = jnp.linspace(-1.7, 1.6, 16)
+    plain, diagnosed = (gdjax.sweep(lane, x=axis, y=axis, diagnose=on) for on in (False, True))
+    np.testing.assert_array_equal(diagnosed.params, plain.params)
